@@ -1,0 +1,124 @@
+//! `POST /influencers {name, bio, vibe}`: begins the set-up of the caller's character and answers 202.
+//!
+//! - Who may call: a signed-in user of the Supabase project.
+//! - Effects: her row in `influencers`, then one request to n8n. n8n's answer comes to n8n-callback.
+//! - Once only: the row is unique for the user, and one RPC decides who starts; n8n gets `influencer_id:attempt` as its
+//!   idempotency key. Killed between the two, the set-up times out and may be started again.
+
+mod config;
+mod wish;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use auth::{callback_token, supabase::Verifier};
+use domain::influencer::{self, Failure, State};
+use jiff::{SignedDuration, Timestamp};
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use lambda_kit::{ApiError, json};
+use n8n_client::{N8n, SetUpRequest};
+use serde_json::json;
+use supabase_client::{FailOutcome, Influencer, RequestOutcome, Service};
+
+pub use config::Config;
+use wish::Wish;
+
+/// A callback may come this much after the deadline and still be let in.
+const TOKEN_GRACE_SECONDS: i64 = 300;
+
+/// What a call needs, built once.
+#[derive(Debug)]
+pub struct Deps {
+    config: Config,
+    verifier: Verifier,
+    supabase: Service,
+    n8n: N8n,
+}
+
+impl Deps {
+    /// Builds the clients; opens no connection.
+    ///
+    /// # Errors
+    /// When a client cannot be built.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        let http = http_client::client(Duration::from_secs(5))?;
+        Ok(Self {
+            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret.clone()),
+            supabase: Service::new(http, config.supabase_url.clone(), config.supabase_secret_key.clone()),
+            n8n: N8n::new(config.n8n_webhook_url.clone(), config.n8n_webhook_secret.clone())?,
+            config,
+        })
+    }
+}
+
+/// Serves one request.
+///
+/// # Errors
+/// 400 `malformed_json`, 401 `unauthenticated`, 409 `influencer_exists`, 422 `invalid_fields`, 502 `workflow_unavailable`,
+/// 503 `database_unavailable`.
+pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>, ApiError> {
+    let caller = deps.verifier.authenticate(request.headers()).await?;
+    let wish = Wish::parse(request.body())?;
+
+    let deadline = deps.config.setup_deadline_seconds;
+    let requested = deps.supabase.request_influencer(caller.user_id, &wish.name, &wish.bio, &wish.vibe, deadline).await;
+    let her = match requested.map_err(|error| ApiError::unavailable("database_unavailable", error))? {
+        RequestOutcome::Started { influencer } => influencer,
+        RequestOutcome::Exists { .. } => {
+            let detail = "You have your character already. There is one for each account.";
+            return Err(ApiError::new(StatusCode::CONFLICT, "influencer_exists", detail));
+        }
+        RequestOutcome::NoUser => return Err(ApiError::unauthenticated("This account no longer exists.")),
+    };
+    tracing::info!(user.id = %her.user_id, influencer.id = %her.id, attempt = her.attempt, "influencer requested");
+
+    if let Err(error) = start_workflow(&deps, &her).await {
+        give_up(&deps, &her, error).await?;
+    }
+    json(StatusCode::ACCEPTED, &json!({ "influencer": shown(her) }))
+}
+
+async fn start_workflow(deps: &Deps, her: &Influencer) -> anyhow::Result<()> {
+    let scope = callback_token::Scope { influencer_id: her.id, attempt: her.attempt };
+    let lifetime = SignedDuration::from_secs(i64::from(deps.config.setup_deadline_seconds) + TOKEN_GRACE_SECONDS);
+    let token = callback_token::issue(&deps.config.callback_token_secret, scope, Timestamp::now(), lifetime)
+        .context("failed to sign the callback token")?;
+    let request = SetUpRequest {
+        influencer_id: her.id,
+        user_id: her.user_id,
+        name: &her.name,
+        bio: &her.bio,
+        vibe: &her.vibe,
+        callback_url: &deps.config.callback_url,
+        callback_token: &token,
+    };
+    let idempotency_key = format!("{}:{}", her.id, her.attempt);
+    deps.n8n.start_set_up(&idempotency_key, &request).await.context("failed to start the workflow")
+}
+
+/// Records that n8n did not take the work, so that the user may try again at once. If its answer has come meanwhile, it did
+/// take it, and all is well.
+async fn give_up(deps: &Deps, her: &Influencer, cause: anyhow::Error) -> Result<(), ApiError> {
+    let failure = Failure::WorkflowUnavailable;
+    let unavailable = ApiError::new(StatusCode::BAD_GATEWAY, failure.code(), failure.message());
+    match deps.supabase.fail_influencer(her.id, Some(her.attempt), State::Requested, failure, failure.message()).await {
+        Ok(FailOutcome::Conflict | FailOutcome::Locked) => Ok(()),
+        Ok(_) => Err(unavailable.because(cause)),
+        Err(error) => Err(unavailable.because(cause.context(format!("and it could not be recorded: {error}")))),
+    }
+}
+
+fn shown(her: Influencer) -> influencer::Shown {
+    influencer::Shown {
+        id: her.id,
+        name: her.name,
+        bio: her.bio,
+        vibe: her.vibe,
+        state: her.state,
+        requested_at: her.requested_at,
+        failure: None,
+        image_url: None,
+        image_url_expires_at: None,
+        created_at: None,
+    }
+}

@@ -1,0 +1,80 @@
+//! What a file really is, by its bytes: it is decoded once, whatever it says of itself.
+
+use std::path::Path;
+
+use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+/// Most pixels: at four bytes each they fit the function's memory beside everything else.
+const MAX_PIXELS: u64 = 50_000_000;
+/// Longest side, in pixels.
+const MAX_SIDE: u32 = 16_384;
+/// Most memory that a decoder may take for itself.
+const MAX_DECODER_BYTES: u64 = 256 << 20;
+
+/// A kind of picture that browsers show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) extension: &'static str,
+    pub(crate) content_type: &'static str,
+}
+
+/// Why a file is not a picture for us.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PictureError {
+    /// More pixels than we take.
+    #[error("it has too many pixels")]
+    TooLarge,
+    /// Not a JPEG, PNG or WebP that decodes from its first byte to its last.
+    #[error("it does not decode as a picture")]
+    Invalid(#[source] ImageError),
+    /// Our own file cannot be read.
+    #[error("the file cannot be read")]
+    Unreadable(#[source] std::io::Error),
+}
+
+/// Decodes the file at `path` and says what it is. Memory is bounded by [`MAX_PIXELS`], which is checked before decoding.
+pub(crate) async fn inspect(path: &Path) -> Result<Kind, PictureError> {
+    let path = path.to_owned();
+    let inspected = tokio::task::spawn_blocking(move || inspect_now(&path)).await;
+    inspected.unwrap_or_else(|panic| Err(PictureError::Unreadable(std::io::Error::other(panic))))
+}
+
+fn inspect_now(path: &Path) -> Result<Kind, PictureError> {
+    let mut reader =
+        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(PictureError::Unreadable)?;
+    let kind = match reader.format() {
+        Some(ImageFormat::Jpeg) => Kind { extension: "jpg", content_type: "image/jpeg" },
+        Some(ImageFormat::Png) => Kind { extension: "png", content_type: "image/png" },
+        Some(ImageFormat::WebP) => Kind { extension: "webp", content_type: "image/webp" },
+        _ => {
+            let error = image::error::UnsupportedError::from_format_and_kind(
+                image::error::ImageFormatHint::Unknown,
+                image::error::UnsupportedErrorKind::Format(image::error::ImageFormatHint::Unknown),
+            );
+            return Err(PictureError::Invalid(ImageError::Unsupported(error)));
+        }
+    };
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    reader.limits(limits);
+
+    let decoder = reader.into_decoder().map_err(refusal)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS || decoder.total_bytes() > MAX_DECODER_BYTES {
+        return Err(PictureError::TooLarge);
+    }
+    image::DynamicImage::from_decoder(decoder).map_err(refusal)?;
+    Ok(kind)
+}
+
+fn refusal(error: ImageError) -> PictureError {
+    match error {
+        ImageError::Limits(_) => PictureError::TooLarge,
+        ImageError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+            PictureError::Unreadable(error)
+        }
+        error => PictureError::Invalid(error),
+    }
+}

@@ -1,0 +1,60 @@
+//! The signing keys that a Supabase project publishes (<https://supabase.com/docs/guides/auth/signing-keys>).
+
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
+};
+use reqwest::Client;
+use tokio::sync::Mutex;
+use url::Url;
+
+/// Supabase's edge caches the set for this long and asks that nobody caches longer.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// An unknown `kid` asks for the set again, but not more often than this, so that forged tokens cause no storm.
+const MIN_AGE: Duration = Duration::from_secs(10);
+
+/// Keys by `kid`, fetched when first needed.
+#[derive(Debug)]
+pub(crate) struct Jwks {
+    http: Client,
+    url: Url,
+    // The lock is held while fetching: callers that wait for it find the answer of the one who asked.
+    fetched: Mutex<Option<(Instant, JwkSet)>>,
+}
+
+impl Jwks {
+    pub(crate) fn new(http: Client, url: Url) -> Self {
+        Self { http, url, fetched: Mutex::new(None) }
+    }
+
+    /// The key named `kid` and the one algorithm it is for. `None` when the project has no such key.
+    ///
+    /// # Errors
+    /// When the set cannot be fetched.
+    pub(crate) async fn key(&self, kid: &str) -> anyhow::Result<Option<(DecodingKey, Algorithm)>> {
+        let mut fetched = self.fetched.lock().await;
+        if let Some((at, set)) = fetched.as_ref() {
+            let known = set.find(kid);
+            if at.elapsed() < MIN_AGE || (known.is_some() && at.elapsed() < MAX_AGE) {
+                return Ok(known.and_then(usable));
+            }
+        }
+        let response = self.http.get(self.url.clone()).send().await?.error_for_status()?;
+        let set: JwkSet = response.json().await?;
+        let key = set.find(kid).and_then(usable);
+        *fetched = Some((Instant::now(), set));
+        Ok(key)
+    }
+}
+
+/// Pins the algorithm to the kind of key, so that a token cannot choose one.
+fn usable(jwk: &Jwk) -> Option<(DecodingKey, Algorithm)> {
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => Algorithm::ES256,
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        _ => return None,
+    };
+    Some((DecodingKey::from_jwk(jwk).ok()?, algorithm))
+}

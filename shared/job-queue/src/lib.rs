@@ -1,0 +1,47 @@
+//! The messages that functions send each other, and the sender.
+
+use anyhow::Context;
+use aws_sdk_sqs::Client;
+use domain::id::{InfluencerId, UserId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+use url::Url;
+
+/// Asks fetch-image to bring an influencer's first image into the bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchImage {
+    /// Whose image.
+    pub influencer_id: InfluencerId,
+    /// Whose she is.
+    pub user_id: UserId,
+    /// Which start of the set-up it belongs to.
+    pub attempt: i32,
+    /// The vendor's temporary URL; a stranger's, to be fetched with care.
+    pub image_url: String,
+}
+
+/// Sends messages to one SQS queue. Connects when first needed.
+#[derive(Debug)]
+pub struct Queue {
+    client: OnceCell<Client>,
+    url: Url,
+}
+
+impl Queue {
+    /// The queue at `url`.
+    pub fn new(url: Url) -> Self {
+        Self { client: OnceCell::new(), url }
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// When SQS did not say that it has the message; sending it again is safe, as every reader bears a message twice.
+    pub async fn send(&self, message: &impl Serialize) -> anyhow::Result<()> {
+        let body = serde_json::to_string(message).context("failed to write the message")?;
+        let client = self.client.get_or_init(|| async { Client::new(&aws_setup::sdk_config().await) }).await;
+        let request = client.send_message().queue_url(self.url.as_str()).message_body(body);
+        request.send().await.context("failed to send the message")?;
+        Ok(())
+    }
+}

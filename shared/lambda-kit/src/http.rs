@@ -1,0 +1,62 @@
+//! Functions behind the HTTP API or a function URL.
+
+use std::{future::Future, sync::Arc, time::Instant};
+
+use lambda_http::{
+    Body, Error, Request, RequestExt, Response,
+    http::{StatusCode, header},
+    service_fn,
+};
+use serde::Serialize;
+
+use crate::ApiError;
+
+/// A JSON response that nobody caches.
+///
+/// # Errors
+/// When `body` cannot be written as JSON.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, ApiError> {
+    let body =
+        serde_json::to_string(body).map_err(|error| anyhow::Error::new(error).context("failed to write JSON"))?;
+    let mut response = Response::new(Body::Text(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Runs `handle` for every request until Lambda stops the process. The one place where an [`ApiError`] becomes a response,
+/// and where the outcome of a call is logged, once.
+///
+/// # Errors
+/// When the Lambda runtime cannot be reached.
+pub async fn serve_http<D, F>(deps: D, handle: fn(Arc<D>, Request) -> F) -> Result<(), Error>
+where
+    D: Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, ApiError>> + Send + 'static,
+{
+    let deps = Arc::new(deps);
+    lambda_http::run_concurrent(service_fn(move |request: Request| {
+        let deps = Arc::clone(&deps);
+        async move {
+            let started = Instant::now();
+            let request_id = request.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            let result = handle(deps, request).await;
+
+            let (status, code, causes) = match &result {
+                Ok(response) => (response.status(), "", String::new()),
+                Err(error) => (error.status(), error.code(), error.causes()),
+            };
+            let (status, duration_ms) = (status.as_u16(), started.elapsed().as_millis() as u64);
+            if status >= 500 {
+                tracing::error!(%method, path, status, code, causes, duration_ms, "request failed");
+            } else {
+                tracing::info!(%method, path, status, code, causes, duration_ms, "request served");
+            }
+            Ok::<_, Error>(result.unwrap_or_else(|error| error.into_response(&request_id)))
+        }
+    }))
+    .await
+}

@@ -1,0 +1,20 @@
+//! How every function runs: settings, logging, errors that become responses, HTTP and queue handlers.
+//!
+//! It knows Lambda and HTTP, and nothing of what Sweetheart is about.
+
+mod error;
+mod http;
+mod queue;
+mod settings;
+
+pub use error::{ApiError, FieldError};
+pub use http::{json, serve_http};
+pub use lambda_runtime::Error;
+pub use queue::{Message, run_batch, serve_queue};
+pub use settings::{SettingError, Settings};
+
+/// Starts logging: JSON lines in the cloud (`AWS_LAMBDA_LOG_FORMAT`), readable lines elsewhere; level by
+/// `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`, INFO when neither is set.
+pub fn start_logging() {
+    lambda_runtime::tracing::init_default_subscriber();
+}

@@ -1,0 +1,12 @@
+//! Supabase's data API (PostgREST, <https://docs.postgrest.org>): one file for each table or group of RPCs.
+//!
+//! [`Service`] holds the secret key and calls the RPCs that move state. [`AsCaller`] holds the publishable key and reads
+//! as the user whose token it is given, so that row-level security decides. No rule lives here.
+
+mod dashboard;
+mod influencers;
+mod rest;
+
+pub use dashboard::{AsCaller, Dashboard, OwnInfluencer};
+pub use influencers::{CallbackOutcome, FailOutcome, Influencer, LockOutcome, RequestOutcome, Service, SetUp};
+pub use rest::SupabaseError;
