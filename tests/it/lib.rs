@@ -1,0 +1,18 @@
+//! Flows across functions, on the real local parts: Postgres, PostgREST and auth (`@supabase/lite`), S3 and SQS (moto), the
+//! functions as processes on the Lambda runtime API. Run by `make test`, which starts the parts and hands their settings over
+//! as environment, the way Lambda hands them to a function.
+#![cfg(test)]
+
+mod auth_tokens;
+mod callback;
+mod create;
+mod dashboard;
+mod doubles;
+mod events;
+mod fetch;
+mod main_job;
+mod migrations;
+mod row_security;
+mod stack;
+mod structure;
+mod unreliable;

@@ -1,0 +1,127 @@
+//! The main job, end to end: through auth's front door, function processes on the Lambda runtime API, the sandbox's n8n and
+//! Replicate, SQS and S3, to an image in the browser's reach.
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::stack::{setting, wish};
+
+fn http() -> Client {
+    http_client::client(Duration::from_secs(30)).unwrap()
+}
+
+/// Signs up, follows the link in the mail and logs in; answers the access token.
+async fn sign_up(http: &Client) -> String {
+    let email = format!("{}@example.com", Uuid::new_v4());
+    let auth = |path: &str| {
+        let request = http.post(format!("{}/auth/v1/{path}", setting("SUPABASE_URL")));
+        request.header("apikey", setting("SUPABASE_PUBLISHABLE_KEY"))
+    };
+    let credentials = json!({ "email": email, "password": "correct horse battery 9" });
+    let signed_up = auth("signup").json(&credentials).send().await.unwrap();
+    assert_eq!(signed_up.status(), StatusCode::OK, "{}", signed_up.text().await.unwrap());
+    let refused = auth("token?grant_type=password").json(&credentials).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "logged in before the address was confirmed");
+
+    let link = until("the confirmation mail", async || {
+        let inbox = format!("{}/inbox.json?to={email}", setting("SANDBOX_URL"));
+        let mails: Value = http.get(inbox).send().await.unwrap().json().await.unwrap();
+        mails[0]["link"].as_str().map(ToOwned::to_owned)
+    })
+    .await;
+    assert_eq!(http.get(link).send().await.unwrap().status(), StatusCode::SEE_OTHER);
+
+    let session: Value =
+        auth("token?grant_type=password").json(&credentials).send().await.unwrap().json().await.unwrap();
+    session["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Asks until there is an answer, for a minute at most.
+async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap_or_else(|_| panic!("{what} never came"))
+}
+
+#[tokio::test]
+async fn a_signed_in_user_creates_her_character_and_sees_the_image() {
+    let http = http();
+    let token = sign_up(&http).await;
+    let api = setting("API_URL");
+
+    let dashboard = async || -> Value {
+        http.get(format!("{api}/dashboard")).bearer_auth(&token).send().await.unwrap().json().await.unwrap()
+    };
+    let empty = dashboard().await;
+    assert_eq!((&empty["plan"], &empty["credits"], &empty["influencer"]), (&json!("free"), &json!(4), &Value::Null));
+
+    let created = http.post(format!("{api}/influencers")).bearer_auth(&token).body(wish()).send().await.unwrap();
+    assert_eq!(created.status(), StatusCode::ACCEPTED);
+    let created: Value = created.json().await.unwrap();
+
+    let her = until("her image", async || {
+        let her = dashboard().await["influencer"].clone();
+        assert_ne!(her["state"], "failed", "{her}");
+        (her["state"] == "ready").then_some(her)
+    })
+    .await;
+    assert_eq!((&her["id"], &her["name"]), (&created["influencer"]["id"], &json!("Clara")));
+    let image = http.get(her["image_url"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(image.headers()["content-type"], "image/webp");
+    let image = image::load_from_memory(&image.bytes().await.unwrap()).unwrap();
+    assert_eq!(image.width() * 3, image.height() * 2, "2:3");
+
+    let again = http.post(format!("{api}/influencers")).bearer_auth(&token).body(wish()).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::CONFLICT);
+    let problem: Value = again.json().await.unwrap();
+    assert_eq!(problem["code"], "influencer_exists");
+    assert!(!problem["request_id"].as_str().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_error_is_a_problem_document_with_the_request_id() {
+    let answer = http().get(format!("{}/dashboard", setting("API_URL"))).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+    let problem: Value = answer.json().await.unwrap();
+    let expected = json!({
+        "type": "about:blank", "title": "Unauthorized", "status": 401, "code": "unauthenticated",
+        "detail": "Please log in: the request carries no access token.", "request_id": problem["request_id"],
+    });
+    assert_eq!(problem, expected);
+}
+
+#[tokio::test]
+async fn the_functions_write_json_lines_without_secrets_or_personal_data() {
+    // Logs of everything that ran so far, this test's own main job included.
+    let http = http();
+    let token = sign_up(&http).await;
+    let answer = http.post(format!("{}/influencers", setting("API_URL"))).bearer_auth(&token).body(wish()).send().await;
+    assert_eq!(answer.unwrap().status(), StatusCode::ACCEPTED);
+    let logs = std::fs::read_to_string(setting("FUNCTIONS_LOG")).unwrap();
+    assert!(logs.contains("influencer requested"), "the log is there");
+    let token_start = token.split('.').nth(1).unwrap();
+    for secret in [
+        token_start,
+        "@example.com",
+        "architect from Lisbon",
+        &setting("SUPABASE_SECRET_KEY"),
+        &setting("SUPABASE_JWT_SECRET"),
+        &setting("N8N_WEBHOOK_SECRET"),
+        &setting("CALLBACK_TOKEN_SECRET"),
+        &setting("CALLBACK_HMAC_SECRET"),
+        "X-Amz-Signature",
+    ] {
+        assert!(!logs.contains(secret), "a log line holds {secret}");
+    }
+}

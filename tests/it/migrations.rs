@@ -1,0 +1,140 @@
+//! The migrations over a database that already has the prototype's tables and rows, twice.
+
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::stack::{database, database_at, setting};
+
+/// What hosted Supabase has before anybody's migrations: the schema auth and its functions. The roles are the server's.
+const SUPABASE: &str = "
+    create schema auth;
+    create table auth.users (id uuid primary key, email text);
+    create function auth.uid() returns uuid language sql stable as $$ select null::uuid $$;
+    -- Hosted Supabase opens every new table to everybody, for row-level security to close.
+    alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+    alter default privileges in schema public grant execute on functions to anon, authenticated, service_role;
+    grant usage on schema public to anon, authenticated, service_role;
+";
+
+/// The prototype: its five tables, `id` everywhere and `user_id` in three, no rules.
+const PROTOTYPE: &str = "
+    create table public.users (id uuid primary key default gen_random_uuid(), email text, plan text default 'free',
+        credits integer default 4, created_at timestamptz default now());
+    create table public.influencers (id uuid primary key default gen_random_uuid(), user_id uuid, name text, bio text,
+        vibe text, base_prompt text, seed bigint, initial_image_url text, is_locked boolean, created_at timestamptz default now());
+    create table public.images (id uuid primary key default gen_random_uuid(), user_id uuid, image_url text);
+    create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid);
+    create table public.messages (id uuid primary key default gen_random_uuid(), chat_id uuid, content text);
+";
+
+/// A database of its own with Supabase's beginnings.
+async fn empty_project() -> Client {
+    let name = format!("migrations_{}", Uuid::new_v4().simple());
+    database().await.batch_execute(&format!("create database {name}")).await.unwrap();
+    let mut url: url::Url = setting("DATABASE_URL").parse().unwrap();
+    url.set_path(&name);
+    let db = database_at(url.as_str()).await;
+    db.batch_execute(SUPABASE).await.unwrap();
+    db
+}
+
+async fn migrate(db: &Client) -> Result<(), tokio_postgres::Error> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/supabase/migrations");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        db.batch_execute(&std::fs::read_to_string(file).unwrap()).await?;
+    }
+    Ok(())
+}
+
+async fn rows(db: &Client, table: &str) -> Value {
+    let select = format!("select coalesce(jsonb_agg(to_jsonb(t) order by t.id), '[]') from public.{table} t");
+    db.query_one(&select, &[]).await.unwrap().get(0)
+}
+
+async fn everything(db: &Client) -> Vec<Value> {
+    let mut all = Vec::new();
+    for table in ["users", "influencers", "influencers_replaced", "images", "chats", "messages"] {
+        all.push(rows(db, table).await);
+    }
+    all
+}
+
+#[tokio::test]
+async fn an_empty_project_is_migrated_twice_to_the_same() {
+    let db = empty_project().await;
+    migrate(&db).await.unwrap();
+    let id = Uuid::new_v4();
+    db.execute("insert into auth.users (id) values ($1)", &[&id]).await.unwrap();
+    let before = everything(&db).await;
+    migrate(&db).await.unwrap();
+    assert_eq!(everything(&db).await, before);
+    let user = &rows(&db, "users").await[0];
+    assert_eq!((&user["id"], &user["plan"], &user["credits"]), (&json!(id), &json!("free"), &json!(4)));
+}
+
+#[tokio::test]
+async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
+    let db = empty_project().await;
+    db.batch_execute(PROTOTYPE).await.unwrap();
+    let [clara, eve, orphan, late] = [1, 2, 3, 4].map(|n| Uuid::from_u128(n));
+    db.batch_execute(&format!(
+        "insert into auth.users (id) values ('{clara}'), ('{eve}'), ('{late}');
+         insert into public.users (id, email, plan, credits) values
+            ('{clara}', 'c@example.com', 'pro', 17), ('{eve}', 'e@example.com', 'free', 4), ('{orphan}', 'o@example.com', 'free', 0);
+         -- Clara has two: a locked one and a newer, unfinished one. Eve's was never finished.
+         insert into public.influencers (id, user_id, name, bio, vibe, base_prompt, seed, initial_image_url, is_locked, created_at) values
+            ('{c1}', '{clara}', 'Ada', 'b', 'v', 'p', 7, 'https://old.example.com/media/ada.png', true, '2025-01-01'),
+            ('{c2}', '{clara}', 'Bea', 'b', 'v', null, null, null, false, '2025-02-01'),
+            ('{e1}', '{eve}', 'Cleo', '', null, null, null, null, null, '2025-03-01');
+         insert into public.images (user_id, image_url) values ('{clara}', 'u'), ('{orphan}', 'u');
+         insert into public.chats (id, user_id) values ('{chat}', '{clara}');
+         insert into public.messages (chat_id, content) values ('{chat}', 'hello');",
+        c1 = Uuid::from_u128(11), c2 = Uuid::from_u128(12), e1 = Uuid::from_u128(13), chat = Uuid::from_u128(21),
+    ))
+    .await
+    .unwrap();
+
+    migrate(&db).await.unwrap();
+    let once = everything(&db).await;
+    migrate(&db).await.unwrap();
+    assert_eq!(everything(&db).await, once, "the second run changes nothing");
+
+    let users = rows(&db, "users").await;
+    assert_eq!(users.as_array().unwrap().len(), 4, "who signed up without a row got one");
+    assert_eq!((&users[0]["plan"], &users[0]["credits"], &users[0]["email"]), (&json!("pro"), &json!(17), &json!("c@example.com")));
+
+    let influencers = rows(&db, "influencers").await;
+    assert_eq!(influencers.as_array().unwrap().len(), 2, "one for each user");
+    let (ada, cleo) = (&influencers[0], &influencers[1]);
+    assert_eq!((&ada["name"], &ada["state"], &ada["is_locked"], &ada["seed"]), (&json!("Ada"), &json!("ready"), &json!(true), &json!(7)));
+    assert!(ada["created_at"].as_str().unwrap().starts_with("2025-01-01"));
+    assert_eq!((&cleo["state"], &cleo["is_locked"], &cleo["created_at"]), (&json!("failed"), &json!(false), &Value::Null));
+    assert_eq!(rows(&db, "influencers_replaced").await[0]["name"], "Bea", "kept aside, not thrown away");
+    assert_eq!(rows(&db, "images").await.as_array().unwrap().len(), 2);
+    assert_eq!(rows(&db, "messages").await[0]["content"], "hello");
+
+    // The rules hold for what comes now.
+    let second = format!("insert into public.influencers (user_id, name, bio, vibe, deadline_at) values ('{clara}', 'n', 'b', 'v', now())");
+    assert!(db.execute(&second, &[]).await.is_err(), "a second influencer");
+    assert!(db.execute("insert into public.users (id) values (gen_random_uuid())", &[]).await.is_err(), "a user that auth does not know");
+    let again = "select public.request_influencer($1, 'Dora', 'b', 'v', 60) ->> 'outcome'";
+    assert_eq!(db.query_one(again, &[&eve]).await.unwrap().get::<_, String>(0), "started", "an unfinished one may be tried again");
+    let open = "select count(*) from information_schema.role_table_grants
+                where table_schema = 'public' and grantee in ('anon', 'authenticated') and privilege_type <> 'SELECT'";
+    assert_eq!(db.query_one(open, &[]).await.unwrap().get::<_, i64>(0), 0, "default privileges are taken back");
+    let anon = "select count(*) from information_schema.role_table_grants where table_schema = 'public' and grantee = 'anon'";
+    assert_eq!(db.query_one(anon, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn ids_that_are_numbers_stop_the_migration_with_a_hint() {
+    let db = empty_project().await;
+    db.batch_execute("create table public.chats (id bigint primary key, user_id uuid)").await.unwrap();
+    let error = migrate(&db).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert!(error.message().contains("public.chats.id is bigint"), "{error}");
+    assert!(error.hint().unwrap().contains("docs/IDS.md"));
+}

@@ -1,0 +1,227 @@
+//! What tests have in common: the settings, users, the functions in this process, and looks into database, bucket and queue.
+
+use std::sync::Arc;
+
+use aws_sdk_s3::error::SdkError;
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use lambda_http::{Body, Request, Response, http};
+use lambda_kit::{ApiError, Settings};
+use serde_json::{Value, json};
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+/// A setting of the running parts.
+pub fn setting(name: &'static str) -> String {
+    let hint = "run the tests by `make test`, which starts the parts that they need";
+    Settings::from_env().text(name).unwrap_or_else(|error| panic!("{error}; {hint}"))
+}
+
+/// A connection to Postgres itself, past PostgREST and its rules.
+pub async fn database() -> Client {
+    database_at(&setting("DATABASE_URL")).await
+}
+
+/// The same, elsewhere.
+pub async fn database_at(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Somebody who signed up and is logged in.
+pub struct User {
+    pub id: Uuid,
+    pub email: String,
+    pub token: String,
+}
+
+impl User {
+    /// Signs her up behind auth's back, which is quick; the main job and the browser go through the front door.
+    pub async fn new() -> Self {
+        let id = Uuid::new_v4();
+        let email = format!("{id}@example.com");
+        let insert = "insert into auth.users (id, email, email_confirmed_at) values ($1, $2, now())";
+        database().await.execute(insert, &[&id, &email]).await.unwrap();
+        let token = user_token(&claims(id, &email));
+        Self { id, email, token }
+    }
+}
+
+/// The claims of an access token as Supabase's auth makes them.
+pub fn claims(id: Uuid, email: &str) -> Value {
+    let now = Timestamp::now().as_second();
+    json!({
+        "iss": format!("{}/auth/v1", setting("SUPABASE_URL")), "aud": "authenticated", "role": "authenticated", "sub": id,
+        "email": email, "session_id": Uuid::new_v4(), "is_anonymous": false, "iat": now, "exp": now + 3600,
+    })
+}
+
+/// Signs claims with the project's legacy secret.
+pub fn user_token(claims: &Value) -> String {
+    hs256(claims, &setting("SUPABASE_JWT_SECRET"))
+}
+
+/// Signs claims with any secret.
+pub fn hs256(claims: &Value, secret: &str) -> String {
+    // The provider of cryptography is chosen where the first verifier is built.
+    let _ = auth::callback_token::verify(&"".into(), "");
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+/// A request as the HTTP API or a function URL hands it over.
+pub fn request(method: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> Request {
+    let request = http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = match token {
+        Some(token) => request.header("authorization", format!("Bearer {token}")),
+        None => request,
+    };
+    request.body(body.into()).unwrap()
+}
+
+/// An answer or an error, as status, `code` and body.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub code: String,
+    pub body: Value,
+}
+
+impl From<Result<Response<Body>, ApiError>> for Answer {
+    fn from(result: Result<Response<Body>, ApiError>) -> Self {
+        match result {
+            Ok(response) => Self {
+                status: response.status().as_u16(),
+                code: String::new(),
+                body: serde_json::from_slice(response.body()).unwrap(),
+            },
+            Err(error) => {
+                let (status, code) = (error.status().as_u16(), error.code().to_owned());
+                Self { status, code, body: json!(error.errors()) }
+            }
+        }
+    }
+}
+
+/// create-influencer with its real settings, changed by `change`.
+pub fn create_influencer(change: impl FnOnce(&mut create_influencer::Config)) -> Arc<create_influencer::Deps> {
+    let mut config = create_influencer::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(create_influencer::Deps::new(config).unwrap())
+}
+
+/// n8n-callback, likewise.
+pub fn n8n_callback(change: impl FnOnce(&mut n8n_callback::Config)) -> Arc<n8n_callback::Deps> {
+    let mut config = n8n_callback::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(n8n_callback::Deps::new(config).unwrap())
+}
+
+/// fetch-image, likewise.
+pub fn fetch_image(change: impl FnOnce(&mut fetch_image::Config)) -> Arc<fetch_image::Deps> {
+    let mut config = fetch_image::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(fetch_image::Deps::new(config).unwrap())
+}
+
+/// get-dashboard, likewise.
+pub fn get_dashboard(change: impl FnOnce(&mut get_dashboard::Config)) -> Arc<get_dashboard::Deps> {
+    let mut config = get_dashboard::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(get_dashboard::Deps::new(config).unwrap())
+}
+
+/// A body that create-influencer takes.
+pub fn wish() -> String {
+    json!({ "name": "Clara", "bio": "A 29 year old architect from Lisbon.", "vibe": "calm, curious" }).to_string()
+}
+
+/// Asks for a character as `user`.
+pub async fn create(deps: &Arc<create_influencer::Deps>, user: &User) -> Answer {
+    create_influencer::handle(deps.clone(), request("POST", "/influencers", Some(&user.token), wish())).await.into()
+}
+
+/// What the user sees.
+pub async fn dashboard(user: &User) -> Value {
+    let request = request("GET", "/dashboard", Some(&user.token), ());
+    let answer = Answer::from(get_dashboard::handle(get_dashboard(|_| {}), request).await);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+/// The whole row of a user's influencer; null when there is none.
+pub async fn row(user: &User) -> Value {
+    let select = "select coalesce((select to_jsonb(i) from public.influencers i where user_id = $1), 'null')";
+    database().await.query_one(select, &[&user.id]).await.unwrap().get(0)
+}
+
+/// A callback token as create-influencer would have issued it.
+pub fn callback_token(influencer_id: Uuid, attempt: i32) -> String {
+    let scope = auth::callback_token::Scope { influencer_id: domain::id::InfluencerId(influencer_id), attempt };
+    let secret = setting("CALLBACK_TOKEN_SECRET").into();
+    auth::callback_token::issue(&secret, scope, Timestamp::now(), jiff::SignedDuration::from_secs(60)).unwrap()
+}
+
+/// A user whose set-up stands at `requested`, and her influencer's id; no workflow was started.
+pub async fn requested() -> (User, Uuid) {
+    let user = User::new().await;
+    let insert = "insert into public.influencers (user_id, name, bio, vibe, deadline_at)
+                  values ($1, 'Clara', 'An architect.', 'calm', now() + interval '10 minutes') returning id";
+    let id = database().await.query_one(insert, &[&user.id]).await.unwrap().get(0);
+    (user, id)
+}
+
+/// The same at `image_pending`.
+pub async fn image_pending() -> (User, Uuid) {
+    let (user, id) = requested().await;
+    let update = "update public.influencers set state = 'image_pending', base_prompt = 'p', seed = 1, callback_digest = 'd'
+                  where id = $1";
+    database().await.execute(update, &[&id]).await.unwrap();
+    (user, id)
+}
+
+/// The bytes and content type of an object in the media bucket; `None` when it is not there.
+pub async fn object(key: &str) -> Option<(Vec<u8>, String)> {
+    let s3 = aws_sdk_s3::Client::new(&aws_setup::sdk_config().await);
+    match s3.get_object().bucket(setting("MEDIA_BUCKET")).key(key).send().await {
+        Ok(object) => {
+            let content_type = object.content_type().unwrap_or_default().to_owned();
+            Some((object.body.collect().await.unwrap().to_vec(), content_type))
+        }
+        Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => None,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// Where the image of an influencer would lie.
+pub fn image_key(user: &User, influencer: Uuid, extension: &str) -> String {
+    format!("users/{}/influencers/{influencer}/initial.{extension}", user.id)
+}
+
+/// A queue of a test's own, so that nobody else takes its messages; answers its URL.
+pub async fn own_queue() -> String {
+    let sqs = aws_sdk_sqs::Client::new(&aws_setup::sdk_config().await);
+    sqs.create_queue().queue_name(format!("test-{}", Uuid::new_v4())).send().await.unwrap().queue_url.unwrap()
+}
+
+/// Everything that lies in a queue, taken out.
+pub async fn drain(queue: &str) -> Vec<Value> {
+    let sqs = aws_sdk_sqs::Client::new(&aws_setup::sdk_config().await);
+    let mut bodies = Vec::new();
+    loop {
+        let received = sqs.receive_message().queue_url(queue).max_number_of_messages(10).send().await.unwrap();
+        let messages = received.messages.unwrap_or_default();
+        if messages.is_empty() {
+            return bodies;
+        }
+        bodies.extend(messages.iter().map(|message| serde_json::from_str(message.body().unwrap()).unwrap()));
+    }
+}
+
+/// A picture that decodes.
+pub fn picture(format: image::ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let pixels = image::RgbImage::from_fn(64, 96, |x, y| image::Rgb([x as u8 * 4, y as u8 * 2, 90]));
+    pixels.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}

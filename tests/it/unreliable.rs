@@ -1,0 +1,165 @@
+//! Parts that fail and come back: the flow says so, loses nothing, and goes on. And a worker that is killed midway.
+
+use std::{process::Stdio, sync::Arc, time::Duration};
+
+use image::ImageFormat;
+use job_queue::FetchImage;
+use lambda_kit::Message;
+use serde_json::json;
+use tokio::process::Command;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::{method, path, path_regex}};
+
+use crate::{
+    doubles::{Mode, Proxy, Raw, Reply},
+    stack::{
+        Answer, User, callback_token, claims, create, create_influencer, fetch_image, get_dashboard, image_key, image_pending,
+        n8n_callback, object, own_queue, picture, request, requested, row, setting, user_token,
+    },
+};
+
+const FAULTS: [Mode; 4] = [Mode::Refuse, Mode::ServerError, Mode::Hang, Mode::Pass];
+
+/// A user whose token names `origin` as the project, so that functions which know it by that name believe her.
+async fn user_of(origin: &url::Url) -> User {
+    let user = User::new().await;
+    let mut claims = claims(user.id, &user.email);
+    claims["iss"] = json!(format!("{origin}auth/v1"));
+    User { token: user_token(&claims), ..user }
+}
+
+#[tokio::test]
+async fn a_database_that_fails_and_comes_back() {
+    let proxy = Proxy::before(&setting("SUPABASE_URL")).await;
+    let user = user_of(&proxy.origin).await;
+    let n8n = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&n8n).await;
+    let create_deps = create_influencer(|config| {
+        config.supabase_url = proxy.origin.clone();
+        config.n8n_webhook_url = n8n.uri().parse().unwrap();
+    });
+    let dashboard_deps = get_dashboard(|config| config.supabase_url = proxy.origin.clone());
+    for mode in FAULTS {
+        proxy.set(mode);
+        let seen = Answer::from(get_dashboard::handle(dashboard_deps.clone(), request("GET", "/dashboard", Some(&user.token), ())).await);
+        let created = create(&create_deps, &user).await;
+        if mode == Mode::Pass {
+            assert_eq!((seen.status, created.status), (200, 202), "{seen:?} {created:?}");
+        } else {
+            assert_eq!((seen.status, seen.code.as_str()), (503, "database_unavailable"), "{mode:?}");
+            assert_eq!((created.status, created.code.as_str()), (503, "database_unavailable"), "{mode:?}");
+            assert!(row(&user).await.is_null(), "{mode:?}");
+            assert!(n8n.received_requests().await.unwrap().is_empty(), "database first, then n8n");
+        }
+    }
+
+    // The callback and the worker meet the same.
+    let id = row(&user).await["id"].as_str().unwrap().parse().unwrap();
+    let queue = own_queue().await;
+    let callback_deps = n8n_callback(|config| {
+        config.supabase_url = proxy.origin.clone();
+        config.image_queue_url = queue.parse().unwrap();
+    });
+    let images = Raw::start(Reply::body("image/png", &picture(ImageFormat::Png))).await;
+    let fetch_deps = fetch_image(|config| {
+        config.supabase_url = proxy.origin.clone();
+        config.local_image_origin = Some(images.origin.clone());
+    });
+    let body = json!({ "influencer_id": id, "base_prompt": "p", "seed": 1, "image_url": images.origin });
+    for mode in FAULTS {
+        proxy.set(mode);
+        let request = request("POST", "/", Some(&callback_token(id, 1)), body.to_string());
+        let answer = Answer::from(n8n_callback::handle(callback_deps.clone(), request).await);
+        let expected = if mode == Mode::Pass { 202 } else { 503 };
+        assert_eq!(answer.status, expected, "{mode:?} {answer:?}");
+    }
+    for mode in FAULTS {
+        proxy.set(mode);
+        let result = fetch_image::handle(fetch_deps.clone(), message(&user, id, images.origin.as_str())).await;
+        assert_eq!(result.is_ok(), mode == Mode::Pass, "{mode:?} {result:?}");
+    }
+    assert_eq!(row(&user).await["state"], "ready");
+}
+
+fn message(user: &User, id: uuid::Uuid, url: &str) -> Message<FetchImage> {
+    let body = FetchImage {
+        influencer_id: domain::id::InfluencerId(id),
+        user_id: domain::id::UserId(user.id),
+        attempt: 1,
+        image_url: url.to_owned(),
+    };
+    Message { body, receive_count: 1 }
+}
+
+#[tokio::test]
+async fn an_n8n_that_hangs_is_given_up_after_ten_seconds_and_trying_again_works() {
+    let n8n = Raw::start(Reply::Silence(Vec::new())).await;
+    let user = User::new().await;
+    let hanging = create_influencer(|config| config.n8n_webhook_url = n8n.origin.clone());
+    let asked = std::time::Instant::now();
+    let answer = create(&hanging, &user).await;
+    assert_eq!((answer.status, answer.code.as_str()), (502, "workflow_unavailable"));
+    assert!(asked.elapsed() < Duration::from_secs(20), "within the HTTP API's 30 seconds: {:?}", asked.elapsed());
+
+    let well = Raw::start(Reply::status(200)).await;
+    let well = create_influencer(|config| config.n8n_webhook_url = well.origin.clone());
+    assert_eq!(create(&well, &user).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_bucket_and_database_is_finished_by_the_next() {
+    let (user, id) = image_pending().await;
+    let bytes = picture(ImageFormat::Png);
+    let images = Raw::start(Reply::body("image/png", &bytes)).await;
+    let database = Proxy::before(&setting("SUPABASE_URL")).await;
+    database.set(Mode::HangAt("lock_influencer"));
+
+    // A real process on a runtime API that hands out one event.
+    let event = json!({ "Records": [{
+        "messageId": "m", "body": json!({ "influencer_id": id, "user_id": user.id, "attempt": 1, "image_url": images.origin }).to_string(),
+        "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {}, "eventSource": "aws:sqs",
+    }] });
+    let runtime = MockServer::start().await;
+    let invocation = ResponseTemplate::new(200)
+        .insert_header("lambda-runtime-aws-request-id", "r")
+        .insert_header("lambda-runtime-deadline-ms", "9999999999999")
+        .insert_header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:000000000000:function:fetch-image")
+        .set_body_json(event);
+    Mock::given(path("/2018-06-01/runtime/invocation/next")).respond_with(invocation).mount(&runtime).await;
+    Mock::given(path_regex("response|error")).respond_with(ResponseTemplate::new(202)).mount(&runtime).await;
+    let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("fetch-image");
+    let mut worker = Command::new(binary)
+        .env("AWS_LAMBDA_RUNTIME_API", runtime.address().to_string())
+        .env("AWS_LAMBDA_FUNCTION_NAME", "fetch-image")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+        .env("SUPABASE_URL", database.origin.as_str())
+        .env("LOCAL_IMAGE_ORIGIN", images.origin.as_str())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), database.swallowed()).await.expect("the worker never came to the lock");
+    worker.kill().await.unwrap();
+
+    assert_eq!(object(&image_key(&user, id, "png")).await.unwrap().0, bytes, "the bucket has it");
+    assert_eq!(row(&user).await["state"], "image_pending", "the database does not know");
+
+    database.set(Mode::Pass);
+    let next: Arc<fetch_image::Deps> = fetch_image(|config| config.local_image_origin = Some(images.origin.clone()));
+    fetch_image::handle(next, message(&user, id, images.origin.as_str())).await.unwrap();
+    assert_eq!(row(&user).await["state"], "ready");
+    assert_eq!(object(&image_key(&user, id, "png")).await.unwrap().0, bytes);
+}
+
+#[tokio::test]
+async fn a_set_up_whose_create_died_before_n8n_heard_of_it_times_out_and_starts_again() {
+    // What is left behind: a row in "requested" and nobody at work.
+    let (user, id) = requested().await;
+    let n8n = Raw::start(Reply::status(200)).await;
+    let deps = create_influencer(|config| config.n8n_webhook_url = n8n.origin.clone());
+    assert_eq!(create(&deps, &user).await.code, "influencer_exists");
+    let late = "update public.influencers set deadline_at = now() - interval '1 second' where id = $1";
+    crate::stack::database().await.execute(late, &[&id]).await.unwrap();
+    assert_eq!(create(&deps, &user).await.status, 202);
+    assert_eq!(n8n.hits(), 1);
+}
