@@ -55,7 +55,8 @@ impl Es256 {
     }
 
     fn sign_with_header(&self, header: &Value, claims: &Value) -> String {
-        let signed = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
+        let signed =
+            format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         format!("{signed}.{}", base64url(signature.as_ref()))
     }
@@ -111,7 +112,8 @@ async fn rs256_tokens_are_verified_by_the_projects_published_keys() {
     let server = project(json!([jwk])).await;
     let sign = |claims: &Value| {
         let header = json!({ "alg": "RS256", "kid": "r" });
-        let signed = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
+        let signed =
+            format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
         let mut signature = vec![0; pair.public().modulus_len()];
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
         (signed, signature)
@@ -137,19 +139,30 @@ async fn a_new_key_is_fetched_once_and_an_unknown_one_causes_no_storm() {
     for _ in 0..50 {
         assert_eq!(status(&verifier, &new.sign(&claims)).await, 401);
     }
-    assert_eq!(server.received_requests().await.unwrap().len(), 1, "a young set is not fetched again for an unknown key");
+    assert_eq!(
+        server.received_requests().await.unwrap().len(),
+        1,
+        "a young set is not fetched again for an unknown key"
+    );
 }
 
 #[tokio::test]
 async fn keys_that_cannot_be_fetched_are_our_failure_not_the_callers() {
     let server = MockServer::start().await;
-    Mock::given(path("/auth/v1/.well-known/jwks.json")).respond_with(ResponseTemplate::new(500)).up_to_n_times(1).mount(&server).await;
+    Mock::given(path("/auth/v1/.well-known/jwks.json"))
+        .respond_with(ResponseTemplate::new(500))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
     let key = Es256::new();
     let verifier = verifier(&server);
     let token = key.sign(&claims_of(&server));
     assert_eq!(status(&verifier, &token).await, 503);
     let keys = json!({ "keys": [key.jwk()] });
-    Mock::given(path("/auth/v1/.well-known/jwks.json")).respond_with(ResponseTemplate::new(200).set_body_json(keys)).mount(&server).await;
+    Mock::given(path("/auth/v1/.well-known/jwks.json"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(keys))
+        .mount(&server)
+        .await;
     assert_eq!(status(&verifier, &token).await, 200, "and it mends itself");
 }
 
@@ -236,9 +249,19 @@ async fn every_function_for_users_refuses_who_is_not_logged_in() {
     let mut anon = claims(user.id, &user.email);
     anon["role"] = json!("anon");
     let key = setting("SUPABASE_PUBLISHABLE_KEY");
-    for token in [None, Some(""), Some("x.y.z"), Some(key.as_str()), Some(&hs256(&claims(user.id, "a"), "forged")), Some(&user_token(&anon))] {
+    for token in [
+        None,
+        Some(""),
+        Some("x.y.z"),
+        Some(key.as_str()),
+        Some(&hs256(&claims(user.id, "a"), "forged")),
+        Some(&user_token(&anon)),
+    ] {
         for answer in [
-            Answer::from(create_influencer::handle(create.clone(), request("POST", "/influencers", token, crate::stack::wish())).await),
+            Answer::from(
+                create_influencer::handle(create.clone(), request("POST", "/influencers", token, crate::stack::wish()))
+                    .await,
+            ),
             Answer::from(get_dashboard::handle(dashboard.clone(), request("GET", "/dashboard", token, ())).await),
         ] {
             assert_eq!((answer.status, answer.code.as_str()), (401, "unauthenticated"), "{token:?}");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::stack::{
-    Answer, callback_token, create, create_influencer, dashboard, database, drain, image_pending, n8n_callback, own_queue,
-    request, requested, row, setting,
+    Answer, callback_token, create, create_influencer, dashboard, database, drain, image_pending, n8n_callback,
+    own_queue, request, requested, row, setting,
 };
 
 fn made(id: Uuid) -> Value {
@@ -55,8 +55,10 @@ async fn the_same_callback_fifty_times_at_once_counts_once() {
     let deps = n8n_callback(|config| config.image_queue_url = queue.parse().unwrap());
     let token = callback_token(id, 1);
 
-    let answers: Vec<Answer> =
-        join_all((0..50).map(|_| async { n8n_callback::handle(deps.clone(), with_token(&made(id), &token)).await.into() })).await;
+    let answers: Vec<Answer> = join_all(
+        (0..50).map(|_| async { n8n_callback::handle(deps.clone(), with_token(&made(id), &token)).await.into() }),
+    )
+    .await;
 
     assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 49, "{answers:?}");
@@ -67,7 +69,8 @@ async fn the_same_callback_fifty_times_at_once_counts_once() {
 async fn a_callback_whose_queue_was_down_is_finished_by_its_repetition() {
     let (user, id) = requested().await;
     let token = callback_token(id, 1);
-    let down = n8n_callback(|config| config.image_queue_url = format!("{}-gone", setting("IMAGE_QUEUE_URL")).parse().unwrap());
+    let down =
+        n8n_callback(|config| config.image_queue_url = format!("{}-gone", setting("IMAGE_QUEUE_URL")).parse().unwrap());
 
     let first = Answer::from(n8n_callback::handle(down, with_token(&made(id), &token)).await);
     assert_eq!((first.status, first.code.as_str()), (503, "queue_unavailable"));
@@ -86,7 +89,9 @@ async fn tokens_that_are_forged_expired_or_for_somebody_else_change_nothing() {
     let before = row(&user).await;
     let deps = n8n_callback(|_| {});
     let scope = auth::callback_token::Scope { influencer_id: domain::id::InfluencerId(id), attempt: 1 };
-    let issue = |secret: &str, now| auth::callback_token::issue(&secret.into(), scope, now, SignedDuration::from_secs(60)).unwrap();
+    let issue = |secret: &str, now| {
+        auth::callback_token::issue(&secret.into(), scope, now, SignedDuration::from_secs(60)).unwrap()
+    };
     let secret = setting("CALLBACK_TOKEN_SECRET");
     let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
     let requests = [
@@ -125,7 +130,8 @@ async fn a_locked_influencer_an_earlier_attempt_and_another_result_are_conflicts
     let failed = |id| json!({ "influencer_id": id, "error": "too late" });
 
     let (locked, id) = image_pending().await;
-    let lock = "update public.influencers set state = 'ready', is_locked = true, created_at = now(), initial_image_url = 'u'
+    let lock =
+        "update public.influencers set state = 'ready', is_locked = true, created_at = now(), initial_image_url = 'u'
                 where id = $1";
     database().await.execute(lock, &[&id]).await.unwrap();
     let before = row(&locked).await;
@@ -171,10 +177,17 @@ async fn the_workflows_own_failure_is_recorded_once_and_shown() {
     let answer = Answer::from(n8n_callback::handle(deps.clone(), with_token(&made(id), &token)).await);
     assert_eq!(answer.code, "callback_conflict");
 
-    for (error, shown) in [(json!(""), "Our studio could not finish her. Please try again.".to_owned()), (json!({}), "Our studio could not finish her. Please try again.".to_owned()), (json!("x".repeat(400)), "x".repeat(299) + "…")] {
+    for (error, shown) in [
+        (json!(""), "Our studio could not finish her. Please try again.".to_owned()),
+        (json!({}), "Our studio could not finish her. Please try again.".to_owned()),
+        (json!("x".repeat(400)), "x".repeat(299) + "…"),
+    ] {
         let (user, id) = requested().await;
         let body = json!({ "influencer_id": id, "error": error });
-        assert_eq!(Answer::from(n8n_callback::handle(deps.clone(), with_token(&body, &callback_token(id, 1))).await).status, 202);
+        assert_eq!(
+            Answer::from(n8n_callback::handle(deps.clone(), with_token(&body, &callback_token(id, 1))).await).status,
+            202
+        );
         assert_eq!(dashboard(&user).await["influencer"]["failure"]["message"], shown);
     }
 }
@@ -188,7 +201,10 @@ async fn a_late_answer_to_a_start_that_looked_unreachable_is_welcome() {
 
     let queue = own_queue().await;
     let deps = n8n_callback(|config| config.image_queue_url = queue.parse().unwrap());
-    assert_eq!(Answer::from(n8n_callback::handle(deps, with_token(&made(id), &callback_token(id, 1))).await).status, 202);
+    assert_eq!(
+        Answer::from(n8n_callback::handle(deps, with_token(&made(id), &callback_token(id, 1))).await).status,
+        202
+    );
     let row = row(&user).await;
     assert_eq!((&row["state"], &row["failure_code"]), (&json!("image_pending"), &json!(null)));
 }
@@ -201,9 +217,18 @@ async fn bad_bodies_are_refused_with_a_pointer_for_each_field() {
     let token = callback_token(id, 1);
     let cases = [
         (json!({}), json!(["#/influencer_id", "#/base_prompt", "#/seed", "#/image_url"])),
-        (json!({ "influencer_id": "x", "base_prompt": " ", "seed": 1.5, "image_url": 7 }), json!(["#/influencer_id", "#/base_prompt", "#/seed", "#/image_url"])),
-        (json!({ "influencer_id": id, "base_prompt": "p", "seed": -1, "image_url": "u".repeat(2049) }), json!(["#/seed", "#/image_url"])),
-        (json!({ "influencer_id": id, "base_prompt": "p".repeat(8001), "seed": 1e30, "image_url": "" }), json!(["#/base_prompt", "#/seed", "#/image_url"])),
+        (
+            json!({ "influencer_id": "x", "base_prompt": " ", "seed": 1.5, "image_url": 7 }),
+            json!(["#/influencer_id", "#/base_prompt", "#/seed", "#/image_url"]),
+        ),
+        (
+            json!({ "influencer_id": id, "base_prompt": "p", "seed": -1, "image_url": "u".repeat(2049) }),
+            json!(["#/seed", "#/image_url"]),
+        ),
+        (
+            json!({ "influencer_id": id, "base_prompt": "p".repeat(8001), "seed": 1e30, "image_url": "" }),
+            json!(["#/base_prompt", "#/seed", "#/image_url"]),
+        ),
     ];
     for (body, pointers) in cases {
         let answer = Answer::from(n8n_callback::handle(deps.clone(), with_token(&body, &token)).await);

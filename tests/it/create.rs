@@ -84,7 +84,11 @@ async fn after_a_failure_or_a_time_out_she_may_be_requested_again_under_the_same
         let (user, id) = requested().await;
         assert_eq!(create(&deps, &user).await.code, "influencer_exists", "{ending}");
 
-        database().await.execute(&format!("update public.influencers set {ending} where id = $1"), &[&id]).await.unwrap();
+        database()
+            .await
+            .execute(&format!("update public.influencers set {ending} where id = $1"), &[&id])
+            .await
+            .unwrap();
         let answers = join_all((0..10).map(|_| create(&deps, &user))).await;
 
         assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 1, "{ending}: {answers:?}");
@@ -103,7 +107,11 @@ async fn a_workflow_that_cannot_be_reached_says_so_and_trying_again_works() {
     let failing = Raw::start(Reply::status(500)).await;
     let inactive = Raw::start(Reply::status(404)).await;
 
-    for (url, tries) in [(closed, None), (failing.origin.as_str(), Some((&failing, 2))), (inactive.origin.as_str(), Some((&inactive, 1)))] {
+    for (url, tries) in [
+        (closed, None),
+        (failing.origin.as_str(), Some((&failing, 2))),
+        (inactive.origin.as_str(), Some((&inactive, 1))),
+    ] {
         let answer = create(&with_n8n(url), &user).await;
         assert_eq!((answer.status, answer.code.as_str()), (502, "workflow_unavailable"), "{url}");
         if let Some((server, tries)) = tries {
@@ -165,11 +173,26 @@ async fn bad_fields_are_named_all_at_once() {
     };
     let cases = [
         (json!({}), json!([["#/name", "missing"], ["#/bio", "missing"], ["#/vibe", "missing"]])),
-        (json!({"name": null, "bio": 1, "vibe": []}), json!([["#/name", "missing"], ["#/bio", "not_a_string"], ["#/vibe", "not_a_string"]])),
-        (json!({"name": "  ", "bio": "", "vibe": "\u{3000}"}), json!([["#/name", "too_short"], ["#/bio", "too_short"], ["#/vibe", "too_short"]])),
-        (json!({"name": "n".repeat(41), "bio": "b".repeat(1001), "vibe": "v".repeat(201)}), json!([["#/name", "too_long"], ["#/bio", "too_long"], ["#/vibe", "too_long"]])),
-        (json!({"name": "a\nb", "bio": "a\u{0}b", "vibe": "fine"}), json!([["#/name", "control_characters"], ["#/bio", "control_characters"]])),
-        (json!({"name": "Lea", "bio": "She is 16 years old.", "vibe": "a schoolgirl"}), json!([["#/bio", "describes_minor"], ["#/vibe", "describes_minor"]])),
+        (
+            json!({"name": null, "bio": 1, "vibe": []}),
+            json!([["#/name", "missing"], ["#/bio", "not_a_string"], ["#/vibe", "not_a_string"]]),
+        ),
+        (
+            json!({"name": "  ", "bio": "", "vibe": "\u{3000}"}),
+            json!([["#/name", "too_short"], ["#/bio", "too_short"], ["#/vibe", "too_short"]]),
+        ),
+        (
+            json!({"name": "n".repeat(41), "bio": "b".repeat(1001), "vibe": "v".repeat(201)}),
+            json!([["#/name", "too_long"], ["#/bio", "too_long"], ["#/vibe", "too_long"]]),
+        ),
+        (
+            json!({"name": "a\nb", "bio": "a\u{0}b", "vibe": "fine"}),
+            json!([["#/name", "control_characters"], ["#/bio", "control_characters"]]),
+        ),
+        (
+            json!({"name": "Lea", "bio": "She is 16 years old.", "vibe": "a schoolgirl"}),
+            json!([["#/bio", "describes_minor"], ["#/vibe", "describes_minor"]]),
+        ),
     ];
     for (body, expected) in cases {
         let answer = ask(body.to_string()).await;

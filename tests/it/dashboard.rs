@@ -4,13 +4,17 @@ use serde_json::json;
 
 use crate::{
     doubles::{Raw, Reply},
-    stack::{Answer, User, dashboard, database, get_dashboard, image_key, image_pending, object, picture, request, requested, setting},
+    stack::{
+        Answer, User, dashboard, database, get_dashboard, image_key, image_pending, object, picture, request,
+        requested, setting,
+    },
 };
 
 #[tokio::test]
 async fn a_new_user_sees_the_free_plan_four_credits_and_no_influencer() {
     let user = User::new().await;
-    let expected = json!({ "user": { "id": user.id, "email": user.email }, "plan": "free", "credits": 4, "influencer": null });
+    let expected =
+        json!({ "user": { "id": user.id, "email": user.email }, "plan": "free", "credits": 4, "influencer": null });
     assert_eq!(dashboard(&user).await, expected);
 }
 
@@ -40,7 +44,9 @@ async fn an_unfinished_set_up_past_its_deadline_is_seen_as_timed_out() {
     for state in ["requested", "image_pending"] {
         let (user, id) = requested().await;
         assert_eq!(dashboard(&user).await["influencer"]["state"], "requested");
-        let update = format!("update public.influencers set state = '{state}', deadline_at = now() - interval '1 second' where id = $1");
+        let update = format!(
+            "update public.influencers set state = '{state}', deadline_at = now() - interval '1 second' where id = $1"
+        );
         database().await.execute(&update, &[&id]).await.unwrap();
         let her = &dashboard(&user).await["influencer"];
         assert_eq!((&her["state"], &her["failure"]["code"]), (&json!("timed_out"), &json!("timed_out")));
@@ -54,7 +60,8 @@ async fn the_image_comes_as_a_link_that_works_for_an_hour() {
     let s3 = aws_sdk_s3::Client::new(&aws_setup::sdk_config().await);
     let bytes = picture(image::ImageFormat::Png);
     s3.put_object().bucket(setting("MEDIA_BUCKET")).key(&key).body(bytes.clone().into()).send().await.unwrap();
-    let lock = "update public.influencers set state = 'ready', is_locked = true, created_at = now(), initial_image_url = $2
+    let lock =
+        "update public.influencers set state = 'ready', is_locked = true, created_at = now(), initial_image_url = $2
                 where id = $1";
     let url = format!("{}/{key}", setting("MEDIA_BASE_URL"));
     database().await.execute(lock, &[&id, &url]).await.unwrap();
@@ -93,7 +100,12 @@ async fn a_user_without_a_row_is_told_to_log_in() {
 #[tokio::test]
 async fn a_database_that_talks_nonsense_is_a_503() {
     let user = User::new().await;
-    for reply in [Reply::body("text/html", b"<html>"), Reply::body("application/json", b"[{}]"), Reply::status(502), Reply::status(429)] {
+    for reply in [
+        Reply::body("text/html", b"<html>"),
+        Reply::body("application/json", b"[{}]"),
+        Reply::status(502),
+        Reply::status(429),
+    ] {
         let postgrest = Raw::start(reply).await;
         let mut claims = crate::stack::claims(user.id, &user.email);
         claims["iss"] = json!(format!("{}auth/v1", postgrest.origin));

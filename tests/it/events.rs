@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::{
     doubles::{Raw, Reply},
     stack::{
-        Answer, User, callback_token, create_influencer, fetch_image, get_dashboard, image_pending, n8n_callback, own_queue,
-        picture, requested, row,
+        Answer, User, callback_token, create_influencer, fetch_image, get_dashboard, image_pending, n8n_callback,
+        own_queue, picture, requested, row,
     },
 };
 
@@ -49,12 +49,16 @@ async fn outcome(name: &str) -> String {
             let (user, id): (User, Uuid) = image_pending().await;
             let images = Raw::start(Reply::body("image/png", &picture(ImageFormat::Png))).await;
             let deps = fetch_image(|config| config.local_image_origin = Some(images.origin.clone()));
-            let values =
-                [("influencer_id", id.to_string()), ("user_id", user.id.to_string()), ("image_url", images.origin.to_string())];
+            let values = [
+                ("influencer_id", id.to_string()),
+                ("user_id", user.id.to_string()),
+                ("image_url", images.origin.to_string()),
+            ];
             let batch = serde_json::from_str(&event(name, &values)).unwrap();
             let response = lambda_kit::run_batch(deps, batch, fetch_image::handle).await;
             assert_eq!(row(&user).await["state"], "ready", "{name}");
-            let failed: BTreeSet<_> = response.batch_item_failures.iter().map(|item| item.item_identifier.clone()).collect();
+            let failed: BTreeSet<_> =
+                response.batch_item_failures.iter().map(|item| item.item_identifier.clone()).collect();
             let number = |id: &String| id.chars().last().unwrap().to_string();
             format!("failed: {}", failed.iter().map(number).collect::<Vec<_>>().join(" "))
         }

@@ -52,7 +52,10 @@ async fn an_image_is_stored_by_what_its_bytes_say_and_completes_her() {
         assert_eq!(object(&image_key(&user, id, extension)).await, Some((bytes, content_type.to_owned())));
         let row = row(&user).await;
         let url = format!("{}/{}", setting("MEDIA_BASE_URL"), image_key(&user, id, extension));
-        assert_eq!((&row["state"], &row["is_locked"], &row["initial_image_url"]), (&json!("ready"), &json!(true), &json!(url)));
+        assert_eq!(
+            (&row["state"], &row["is_locked"], &row["initial_image_url"]),
+            (&json!("ready"), &json!(true), &json!(url))
+        );
         assert!(!row["created_at"].is_null());
     }
 }
@@ -157,7 +160,11 @@ async fn what_can_never_succeed_fails_her_at_once_with_a_reason() {
         ("a png's signature only", Reply::body("image/png", &png[..8]), "image_invalid"),
         ("a png with a lying header", Reply::body("image/png", &bomb), "image_too_large"),
         ("134 megapixels in a few kilobytes", Reply::body("image/png", &honest_bomb), "image_too_large"),
-        ("a redirect to the metadata service", Reply::redirect("http://169.254.169.254/latest/meta-data/"), "image_host_not_allowed"),
+        (
+            "a redirect to the metadata service",
+            Reply::redirect("http://169.254.169.254/latest/meta-data/"),
+            "image_host_not_allowed",
+        ),
         ("a redirect to a file", Reply::redirect("file:///etc/passwd"), "image_host_not_allowed"),
         ("a redirect to another port", Reply::redirect("http://127.0.0.1:1/"), "image_host_not_allowed"),
         ("a redirect to a strange host", Reply::redirect("https://example.com/"), "image_host_not_allowed"),
@@ -289,7 +296,8 @@ async fn a_body_that_stalls_is_given_up() {
     assert!(matches!(error, http_client::guarded::FetchError::Unavailable(_)), "{error:?}");
 
     // One byte at a time, never silent for long: the time for the whole ends it.
-    let drip = Raw::start(Reply::Endless(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n".to_vec(), vec![0])).await;
+    let drip =
+        Raw::start(Reply::Endless(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n".to_vec(), vec![0])).await;
     let policy = http_client::guarded::Policy {
         local_origin: Some(drip.origin.clone()),
         max_bytes: u64::MAX,

@@ -79,7 +79,7 @@ async fn an_empty_project_is_migrated_twice_to_the_same() {
 async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
     let db = empty_project().await;
     db.batch_execute(PROTOTYPE).await.unwrap();
-    let [clara, eve, orphan, late] = [1, 2, 3, 4].map(|n| Uuid::from_u128(n));
+    let [clara, eve, orphan, late] = [1, 2, 3, 4].map(Uuid::from_u128);
     db.batch_execute(&format!(
         "insert into auth.users (id) values ('{clara}'), ('{eve}'), ('{late}');
          insert into public.users (id, email, plan, credits) values
@@ -104,28 +104,47 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
 
     let users = rows(&db, "users").await;
     assert_eq!(users.as_array().unwrap().len(), 4, "who signed up without a row got one");
-    assert_eq!((&users[0]["plan"], &users[0]["credits"], &users[0]["email"]), (&json!("pro"), &json!(17), &json!("c@example.com")));
+    assert_eq!(
+        (&users[0]["plan"], &users[0]["credits"], &users[0]["email"]),
+        (&json!("pro"), &json!(17), &json!("c@example.com"))
+    );
 
     let influencers = rows(&db, "influencers").await;
     assert_eq!(influencers.as_array().unwrap().len(), 2, "one for each user");
     let (ada, cleo) = (&influencers[0], &influencers[1]);
-    assert_eq!((&ada["name"], &ada["state"], &ada["is_locked"], &ada["seed"]), (&json!("Ada"), &json!("ready"), &json!(true), &json!(7)));
+    assert_eq!(
+        (&ada["name"], &ada["state"], &ada["is_locked"], &ada["seed"]),
+        (&json!("Ada"), &json!("ready"), &json!(true), &json!(7))
+    );
     assert!(ada["created_at"].as_str().unwrap().starts_with("2025-01-01"));
-    assert_eq!((&cleo["state"], &cleo["is_locked"], &cleo["created_at"]), (&json!("failed"), &json!(false), &Value::Null));
+    assert_eq!(
+        (&cleo["state"], &cleo["is_locked"], &cleo["created_at"]),
+        (&json!("failed"), &json!(false), &Value::Null)
+    );
     assert_eq!(rows(&db, "influencers_replaced").await[0]["name"], "Bea", "kept aside, not thrown away");
     assert_eq!(rows(&db, "images").await.as_array().unwrap().len(), 2);
     assert_eq!(rows(&db, "messages").await[0]["content"], "hello");
 
     // The rules hold for what comes now.
-    let second = format!("insert into public.influencers (user_id, name, bio, vibe, deadline_at) values ('{clara}', 'n', 'b', 'v', now())");
+    let second = format!(
+        "insert into public.influencers (user_id, name, bio, vibe, deadline_at) values ('{clara}', 'n', 'b', 'v', now())"
+    );
     assert!(db.execute(&second, &[]).await.is_err(), "a second influencer");
-    assert!(db.execute("insert into public.users (id) values (gen_random_uuid())", &[]).await.is_err(), "a user that auth does not know");
+    assert!(
+        db.execute("insert into public.users (id) values (gen_random_uuid())", &[]).await.is_err(),
+        "a user that auth does not know"
+    );
     let again = "select public.request_influencer($1, 'Dora', 'b', 'v', 60) ->> 'outcome'";
-    assert_eq!(db.query_one(again, &[&eve]).await.unwrap().get::<_, String>(0), "started", "an unfinished one may be tried again");
+    assert_eq!(
+        db.query_one(again, &[&eve]).await.unwrap().get::<_, String>(0),
+        "started",
+        "an unfinished one may be tried again"
+    );
     let open = "select count(*) from information_schema.role_table_grants
                 where table_schema = 'public' and grantee in ('anon', 'authenticated') and privilege_type <> 'SELECT'";
     assert_eq!(db.query_one(open, &[]).await.unwrap().get::<_, i64>(0), 0, "default privileges are taken back");
-    let anon = "select count(*) from information_schema.role_table_grants where table_schema = 'public' and grantee = 'anon'";
+    let anon =
+        "select count(*) from information_schema.role_table_grants where table_schema = 'public' and grantee = 'anon'";
     assert_eq!(db.query_one(anon, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 

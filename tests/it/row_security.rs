@@ -36,7 +36,8 @@ async fn user_with_rows() -> (User, Vec<(&'static str, Uuid)>) {
     let insert = "insert into public.influencers (user_id, name, bio, vibe, deadline_at, base_prompt, seed)
                   values ($1, 'n', 'b', 'v', now(), 'secret prompt', 7) returning id";
     let influencer: Uuid = db.query_one(insert, &[&user.id]).await.unwrap().get(0);
-    let insert = "insert into public.images (user_id, influencer_id, image_url, prompt) values ($1, $2, 'u', 'p') returning id";
+    let insert =
+        "insert into public.images (user_id, influencer_id, image_url, prompt) values ($1, $2, 'u', 'p') returning id";
     let image: Uuid = db.query_one(insert, &[&user.id, &influencer]).await.unwrap().get(0);
     let insert = "insert into public.chats (user_id, influencer_id) values ($1, $2) returning id";
     let chat: Uuid = db.query_one(insert, &[&user.id, &influencer]).await.unwrap().get(0);
@@ -98,7 +99,10 @@ async fn nobody_gives_herself_credits_or_a_plan() {
         assert_eq!(status, StatusCode::FORBIDDEN);
     }
     let upsert = json!({ "id": user.id, "credits": 1000 });
-    assert_eq!(ask(Method::POST, "users?on_conflict=id", Some(&user.token), Some(upsert)).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(
+        ask(Method::POST, "users?on_conflict=id", Some(&user.token), Some(upsert)).await.0,
+        StatusCode::FORBIDDEN
+    );
     let (_, body) = ask(Method::GET, &format!("{row}&select=plan,credits"), Some(&user.token), None).await;
     assert_eq!(body, json!([{ "plan": "free", "credits": 4 }]));
 }

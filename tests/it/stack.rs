@@ -174,7 +174,8 @@ pub async fn requested() -> (User, Uuid) {
 /// The same at `image_pending`.
 pub async fn image_pending() -> (User, Uuid) {
     let (user, id) = requested().await;
-    let update = "update public.influencers set state = 'image_pending', base_prompt = 'p', seed = 1, callback_digest = 'd'
+    let update =
+        "update public.influencers set state = 'image_pending', base_prompt = 'p', seed = 1, callback_digest = 'd'
                   where id = $1";
     database().await.execute(update, &[&id]).await.unwrap();
     (user, id)

@@ -59,7 +59,10 @@ fn every_function_has_what_a_function_needs() {
     for function in folders("functions") {
         let crate_name = function.replace('-', "_");
         let manifest = read(format!("functions/{function}/Cargo.toml"));
-        assert!(manifest.contains(&format!("name = \"{function}\"")), "functions/{function}: the package must be named alike");
+        assert!(
+            manifest.contains(&format!("name = \"{function}\"")),
+            "functions/{function}: the package must be named alike"
+        );
         for file in ["src/main.rs", "src/lib.rs", "src/config.rs"] {
             let text = read(format!("functions/{function}/{file}"));
             assert!(text.starts_with("//! "), "functions/{function}/{file} must begin with a //! contract");
@@ -106,7 +109,10 @@ fn every_setting_of_a_function_is_in_its_template_block_and_the_other_way_round(
         for line in given.filter(|line| !line.starts_with('#')) {
             let name = line.split(':').next().unwrap();
             if name.contains('_') && name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
-                assert!(wanted.contains(name), "template.yaml gives {function} {name}, which its config.rs does not read");
+                assert!(
+                    wanted.contains(name),
+                    "template.yaml gives {function} {name}, which its config.rs does not read"
+                );
             }
         }
     }
@@ -125,20 +131,39 @@ fn every_queue_has_its_five_things() {
         assert!(block.contains("ReportBatchItemFailures"), "{function}: partial batch failures");
         assert!(block.contains("MaximumConcurrency"), "{function}: a concurrency bound");
         let number = |text: &str, name: &str| -> u32 {
-            let line = text.lines().find(|line| line.trim().starts_with(name)).unwrap_or_else(|| panic!("{function}: {name}"));
-            line.split(':').nth(1).unwrap().split('#').next().unwrap().trim().parse().unwrap_or_else(|_| panic!("{function}: {line}"))
+            let line =
+                text.lines().find(|line| line.trim().starts_with(name)).unwrap_or_else(|| panic!("{function}: {name}"));
+            line.split(':')
+                .nth(1)
+                .unwrap()
+                .split('#')
+                .next()
+                .unwrap()
+                .trim()
+                .parse()
+                .unwrap_or_else(|_| panic!("{function}: {line}"))
         };
         let queue = block.split("Queue: !GetAtt ").nth(1).unwrap().split('.').next().unwrap();
         let lines = &all.iter().find(|(id, _)| id == queue).unwrap_or_else(|| panic!("no queue {queue}")).1;
-        let window = if block.contains("MaximumBatchingWindowInSeconds") { number(&block, "MaximumBatchingWindowInSeconds") } else { 0 };
+        let window = if block.contains("MaximumBatchingWindowInSeconds") {
+            number(&block, "MaximumBatchingWindowInSeconds")
+        } else {
+            0
+        };
         let needed = 6 * number(&block, "Timeout") + window;
         assert!(number(lines, "VisibilityTimeout") >= needed, "{queue}: visibility of at least {needed} s");
-        assert!(lines.contains("SqsManagedSseEnabled: true") || lines.contains("KmsMasterKeyId"), "{queue}: encryption");
-        let dead = lines.split("deadLetterTargetArn: !GetAtt ").nth(1).unwrap_or_else(|| panic!("{queue}: no dead letters"));
+        assert!(
+            lines.contains("SqsManagedSseEnabled: true") || lines.contains("KmsMasterKeyId"),
+            "{queue}: encryption"
+        );
+        let dead =
+            lines.split("deadLetterTargetArn: !GetAtt ").nth(1).unwrap_or_else(|| panic!("{queue}: no dead letters"));
         let dead = dead.split('.').next().unwrap();
         let dead_lines = &all.iter().find(|(id, _)| id == dead).unwrap().1;
         assert_eq!(number(dead_lines, "MessageRetentionPeriod"), 14 * 24 * 3600, "{dead}: 14 days");
-        let alarm = all.iter().find(|(_, lines)| lines.contains("AWS::CloudWatch::Alarm") && lines.contains(&format!("{dead}.QueueName")));
+        let alarm = all.iter().find(|(_, lines)| {
+            lines.contains("AWS::CloudWatch::Alarm") && lines.contains(&format!("{dead}.QueueName"))
+        });
         let (alarm, _) = alarm.unwrap_or_else(|| panic!("no alarm on {dead}"));
         assert!(alarms.contains(alarm), "infra/alarms.md says nothing of {alarm}");
     }
@@ -157,7 +182,9 @@ fn the_floors_of_the_house_hold() {
         let folder = if functions.contains(package) { "functions" } else { "shared" };
         let manifest = read(format!("{folder}/{package}/Cargo.toml"));
         let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
-        for dependency in ours.iter().filter(|name| dependencies.lines().any(|line| line.starts_with(&format!("{name}.")))) {
+        for dependency in
+            ours.iter().filter(|name| dependencies.lines().any(|line| line.starts_with(&format!("{name}."))))
+        {
             assert!(!functions.contains(dependency), "{package} imports the function {dependency}");
             assert!(floor(dependency) <= floor(package), "{package} imports {dependency}, which is a floor above");
         }
@@ -174,7 +201,11 @@ fn no_module_is_a_drawer_for_odds_and_ends() {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
             let stem = name.split('.').next().unwrap();
-            assert!(!["utils", "util", "helpers", "common", "core", "misc"].contains(&stem), "{}", entry.path().display());
+            assert!(
+                !["utils", "util", "helpers", "common", "core", "misc"].contains(&stem),
+                "{}",
+                entry.path().display()
+            );
             if entry.path().is_dir() && !["node_modules", "target", ".venv", ".data", ".git"].contains(&name.as_str()) {
                 look(&entry.path());
             }

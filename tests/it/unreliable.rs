@@ -7,13 +7,16 @@ use job_queue::FetchImage;
 use lambda_kit::Message;
 use serde_json::json;
 use tokio::process::Command;
-use wiremock::{Mock, MockServer, ResponseTemplate, matchers::{method, path, path_regex}};
+use wiremock::{
+    Mock, MockServer, ResponseTemplate,
+    matchers::{method, path, path_regex},
+};
 
 use crate::{
     doubles::{Mode, Proxy, Raw, Reply},
     stack::{
-        Answer, User, callback_token, claims, create, create_influencer, fetch_image, get_dashboard, image_key, image_pending,
-        n8n_callback, object, own_queue, picture, request, requested, row, setting, user_token,
+        Answer, User, callback_token, claims, create, create_influencer, fetch_image, get_dashboard, image_key,
+        image_pending, n8n_callback, object, own_queue, picture, request, requested, row, setting, user_token,
     },
 };
 
@@ -40,7 +43,9 @@ async fn a_database_that_fails_and_comes_back() {
     let dashboard_deps = get_dashboard(|config| config.supabase_url = proxy.origin.clone());
     for mode in FAULTS {
         proxy.set(mode);
-        let seen = Answer::from(get_dashboard::handle(dashboard_deps.clone(), request("GET", "/dashboard", Some(&user.token), ())).await);
+        let seen = Answer::from(
+            get_dashboard::handle(dashboard_deps.clone(), request("GET", "/dashboard", Some(&user.token), ())).await,
+        );
         let created = create(&create_deps, &user).await;
         if mode == Mode::Pass {
             assert_eq!((seen.status, created.status), (200, 202), "{seen:?} {created:?}");
@@ -122,7 +127,10 @@ async fn a_worker_killed_between_bucket_and_database_is_finished_by_the_next() {
     let invocation = ResponseTemplate::new(200)
         .insert_header("lambda-runtime-aws-request-id", "r")
         .insert_header("lambda-runtime-deadline-ms", "9999999999999")
-        .insert_header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:000000000000:function:fetch-image")
+        .insert_header(
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:eu-central-1:000000000000:function:fetch-image",
+        )
         .set_body_json(event);
     Mock::given(path("/2018-06-01/runtime/invocation/next")).respond_with(invocation).mount(&runtime).await;
     Mock::given(path_regex("response|error")).respond_with(ResponseTemplate::new(202)).mount(&runtime).await;
@@ -138,7 +146,9 @@ async fn a_worker_killed_between_bucket_and_database_is_finished_by_the_next() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    tokio::time::timeout(Duration::from_secs(30), database.swallowed()).await.expect("the worker never came to the lock");
+    tokio::time::timeout(Duration::from_secs(30), database.swallowed())
+        .await
+        .expect("the worker never came to the lock");
     worker.kill().await.unwrap();
 
     assert_eq!(object(&image_key(&user, id, "png")).await.unwrap().0, bytes, "the bucket has it");

@@ -25,10 +25,10 @@ use tokio::sync::Semaphore;
 pub use config::Config;
 use picture::PictureError;
 
-/// A fetch that takes longer is tried again later: the function itself has 60 s.
-const FETCH_TOTAL: Duration = Duration::from_secs(30);
+/// A fetch that takes longer is tried again later: the function itself has 30 s.
+const FETCH_TOTAL: Duration = Duration::from_secs(15);
 /// A silence of the other side that is long enough to give up.
-const FETCH_STALL: Duration = Duration::from_secs(10);
+const FETCH_STALL: Duration = Duration::from_secs(5);
 
 /// What a call needs, built once.
 #[derive(Debug)]

@@ -74,7 +74,7 @@ begin
   update public.influencers
      set state = 'image_pending', base_prompt = p_base_prompt, seed = p_seed, callback_digest = digest,
          failure_code = null, failure_message = null,
-         deadline_at = greatest(deadline_at, now() + interval '10 minutes') -- time to fetch the image
+         deadline_at = greatest(deadline_at, now() + interval '15 minutes') -- every try of the image queue fits in
    where id = p_influencer_id
   returning * into her;
   return jsonb_build_object('outcome', 'recorded', 'influencer', public.influencer_summary(her));

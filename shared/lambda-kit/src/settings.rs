@@ -16,9 +16,11 @@ pub enum SettingError {
     Malformed(&'static str, &'static str),
 }
 
+type Read = dyn Fn(&str) -> Option<String>;
+
 /// Reads settings by name. A blank one counts as not set.
 pub struct Settings {
-    read: Box<dyn Fn(&str) -> Option<String>>,
+    read: Box<Read>,
 }
 
 impl Settings {
@@ -54,7 +56,7 @@ impl Settings {
         self.text(name).map(Into::into)
     }
 
-    /// An http or https URL without a trailing slash in its path's end.
+    /// An http or https URL.
     ///
     /// # Errors
     /// When it is not set, or no such URL.

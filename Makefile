@@ -1,0 +1,65 @@
+# `make` lists what there is.
+.PHONY: help dev test test-rust test-browser test-n8n check event build web deploy clean
+.DEFAULT_GOAL := help
+
+ARCH  ?= arm64
+STAGE ?= dev
+export SAM_CLI_TELEMETRY = 0
+export npm_config_update_notifier = false
+
+tools := local/node_modules/.package-lock.json
+venv  := local/.venv/.done
+bin   := local/.venv/bin
+lambda := PATH="$(CURDIR)/$(bin):$$PATH" cargo lambda
+
+help: ## lists the commands
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: $(tools) $(venv) ## starts everything on this machine; Ctrl-C stops it
+	@node local/stack/main.mjs dev
+
+test: test-rust test-browser ## all tests, on the real local parts
+
+test-rust: $(tools) $(venv) ## the Rust tests; T=name runs those whose name contains it
+	cargo build --workspace --bins
+	node local/stack/main.mjs run -- cargo test --workspace --all-targets -- $(T)
+
+test-browser: $(tools) $(venv) ## the pages in a headless browser; screenshots in target/screenshots
+	cargo build --workspace --bins
+	node local/stack/main.mjs run --database=embedded -- node --test --test-reporter=spec tests/browser/
+
+test-n8n: $(tools) $(venv) ## the workflow in the real n8n (installs 1.2 GB once)
+	cargo build --workspace --bins
+	node local/n8n/test.mjs
+
+check: $(tools) $(venv) ## formatting, lints, docs, templates
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	$(bin)/sam validate --lint
+	$(bin)/cfn-lint template.yaml
+	$(bin)/openapi-spec-validator docs/openapi.yaml
+
+event: $(venv) ## sends one event to its function, beside `make dev`: EVENT=events/create-influencer/accepted.json
+	@node local/stack/event.mjs $(EVENT)
+
+build: $(venv) ## the functions for the cloud, into target/lambda; ARCH=arm64 or x86-64
+	$(lambda) build --release --$(ARCH)
+
+web: $(tools) ## the pages for the cloud, into target/web; needs SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY and API_URL
+	node local/stack/pages.mjs target/web
+
+deploy: build ## the stack of STAGE=dev or prod (docs/OPERATIONS.md)
+	$(bin)/sam deploy --config-env $(STAGE)
+
+clean: ## removes what the local parts keep: database, bucket, keys
+	rm -rf local/.data
+
+$(tools): local/package-lock.json
+	npm ci --prefix local --no-audit --no-fund
+	@touch $@
+
+$(venv): local/requirements.txt
+	python3 -m venv local/.venv
+	$(bin)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
