@@ -1,0 +1,186 @@
+// The local cloud: starts everything that stands in for the cloud on this machine, and stops it all again.
+
+import { spawn } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Logs } from './logs.mjs';
+import { freePorts, holder } from './ports.mjs';
+import { keptKeys, newKeys } from './settings.mjs';
+import { PARTS, Stack } from './stack.mjs';
+
+const USAGE = `Usage: node local/stack/main.mjs <mode>
+
+  dev     on fixed ports, with data in local/.data that survives a restart; Ctrl-C stops everything
+  test    on free ports, with fresh data; prints one line of JSON when everything answers, and stops everything when its
+          input is closed
+  run -- <command>
+          as test, but runs the command when everything answers, with the settings in its environment, and ends as it does
+
+Options of test and run:
+  --database=postgres|embedded   a real PostgreSQL server (the default), or Postgres in WASM, which has one connection
+  --set NAME=VALUE               another value for a setting of the functions; may be repeated
+`;
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const DEV_PORTS = { web: 3000, supabase: 54321, functions: 9000, storage: 4566, sandbox: 4010 };
+const KEPT_LOGS = 10;
+
+// Runs the stack until `asked` says why to stop, a signal comes or a part dies. Answers the exit code.
+async function live(stack, { say, logs, asked, ready }) {
+  const signal = new Promise((resolve) => {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+      process.on(name, () => {
+        resolve();
+        // Who asks twice does not want to wait; the watchdog stops the rest.
+        process.on(name, () => process.exit(1));
+      });
+    }
+  });
+  const broken = new Promise((_, reject) => process.on('uncaughtException', reject).on('unhandledRejection', reject));
+  broken.catch(() => {});
+
+  let code = 0;
+  const wishes = [signal, asked, stack.died, broken];
+  try {
+    const started = stack.start().then(ready);
+    started.catch(() => {});
+    await Promise.race([...wishes, started.then(() => Promise.race(wishes))]);
+  } catch (error) {
+    code = 1;
+    const last = logs.lastOf(error.part).map((line) => `    ${line}\n`);
+    say(`\n${error.part ? error.message : `Something broke: ${error.stack}`}\n${last.length > 0 ? `Its last lines:\n${last.join('')}` : ''}`);
+  }
+  say('\nStopping everything.\n');
+  await stack.stop();
+  say('Everything is stopped.\n');
+  return code;
+}
+
+async function dev() {
+  const say = (text) => process.stdout.write(text);
+  const parts = Object.keys(PARTS).filter((part) => part !== 'database');
+  say('Sweetheart starts on this machine:\n\n');
+  for (const part of parts) say(`  ${part.padEnd(10)} ${DEV_PORTS[part] ? `:${DEV_PORTS[part]}`.padEnd(7) : ' '.repeat(7)} ${PARTS[part]}\n`);
+  say('\n');
+
+  const taken = [];
+  for (const [part, port] of Object.entries(DEV_PORTS)) {
+    const who = await holder(port);
+    if (who) taken.push(`  port ${port}, for ${part}, is taken by ${who}\n`);
+  }
+  if (taken.length > 0) {
+    say(`Nothing was started:\n${taken.join('')}Stop that first.\n`);
+    return 1;
+  }
+
+  const folder = join(ROOT, 'local/.data');
+  await mkdir(folder, { recursive: true });
+  const coloured = process.stdout.isTTY && !process.env.NO_COLOR;
+  const logs = new Logs({ write: say, coloured });
+  const keys = await keptKeys(join(folder, 'keys.json'));
+  const times = { predictionMs: 4_000, visibilitySeconds: 30 };
+  const stack = new Stack({ ports: DEV_PORTS, keys, folder, temporary: false, driver: 'pglite', settings: {}, rebuild: true, logs, ...times });
+  const ready = () => say(`\n  Open ${stack.urls.web}/sign-up\n  The mails are at ${stack.urls.sandbox}/inbox, what can go wrong at ${stack.urls.sandbox}\n  Ctrl-C stops everything.\n\n`);
+  return live(stack, { say, logs, ready, asked: new Promise(() => {}) });
+}
+
+async function openLog() {
+  const folder = join(ROOT, 'target/stack-logs');
+  await mkdir(folder, { recursive: true });
+  const old = (await readdir(folder)).sort().slice(0, 1 - KEPT_LOGS);
+  await Promise.all(old.map((name) => rm(join(folder, name), { force: true })));
+  const file = join(folder, `${new Date().toISOString().replaceAll(':', '-')}-${process.pid}.log`);
+  return { file, stream: createWriteStream(file) };
+}
+
+// `meanwhile(facts)` is what it is all started for; it ends when that does, with that exit code.
+async function fresh({ database, set }, meanwhile) {
+  const driver = { postgres: 'postgres', embedded: 'pglite' }[database];
+  const settings = Object.fromEntries(set.map((one) => one.split(/=(.*)/s).slice(0, 2)));
+  if (!driver || Object.values(settings).includes(undefined)) return usage();
+
+  const folder = await mkdtemp(join(tmpdir(), 'sweetheart-'));
+  // PostgreSQL runs as another user when we are root, and has its folder in this one.
+  await chmod(folder, 0o711);
+  const names = [...Object.keys(DEV_PORTS), ...(driver === 'postgres' ? ['database'] : [])];
+  const numbers = await freePorts(names.length);
+  const ports = Object.fromEntries(names.map((name, i) => [name, numbers[i]]));
+  const keys = newKeys();
+
+  const log = await openLog();
+  const logs = new Logs({ write: (line) => log.stream.write(line), coloured: false });
+  const say = (text) => {
+    log.stream.write(text);
+    process.stderr.write(text);
+  };
+  const times = { predictionMs: 0, visibilitySeconds: 5 };
+  const stack = new Stack({ ports, keys, folder, temporary: true, driver, settings, rebuild: false, logs, ...times });
+  process.stderr.write(`The log of this run is ${relative(process.cwd(), log.file)}\n`);
+
+  let end;
+  const asked = new Promise((resolve) => (end = resolve));
+  let theirs = 0;
+  const ready = async () => {
+    const facts = {
+      urls: stack.urls,
+      settings: stack.settings,
+      database_url: stack.databaseUrl,
+      replicate_token: keys.replicateToken,
+      data_dir: folder,
+      log_file: log.file,
+      // The parent of all function processes; GET <urls.functions>/.processes tells which they are.
+      pid: process.pid,
+    };
+    theirs = await meanwhile(facts);
+    end();
+  };
+  const ours = await live(stack, { say, logs, asked, ready });
+  await rm(folder, { recursive: true, force: true });
+  await new Promise((resolve) => log.stream.end(resolve));
+  return ours || theirs;
+}
+
+function test(options) {
+  process.stdout.on('error', () => {});
+  return fresh(options, async (facts) => {
+    process.stdout.write(`${JSON.stringify(facts)}\n`);
+    await new Promise((resolve) => process.stdin.on('end', resolve).on('error', resolve).resume());
+    return 0;
+  });
+}
+
+function run(options, [command, ...args]) {
+  if (!command) return usage();
+  return fresh(options, async ({ urls, settings, database_url, log_file }) => {
+    const env = { ...process.env, ...settings, DATABASE_URL: database_url ?? '', STACK_LOG: log_file };
+    for (const [part, url] of Object.entries(urls)) env[`${part.toUpperCase()}_URL`] ??= url;
+    const child = spawn(command, args, { stdio: 'inherit', env });
+    return new Promise((resolve) => child.on('error', () => resolve(127)).on('close', (code) => resolve(code ?? 1)));
+  });
+}
+
+function usage() {
+  process.stderr.write(USAGE);
+  return 2;
+}
+
+function read() {
+  const options = { database: { type: 'string', default: 'postgres' }, set: { type: 'string', multiple: true, default: [] } };
+  try {
+    const own = process.argv.slice(2);
+    const at = own.indexOf('--');
+    const command = at < 0 ? [] : own.splice(at).slice(1);
+    return { ...parseArgs({ args: own, options, allowPositionals: true }), command };
+  } catch {
+    return { positionals: [] };
+  }
+}
+
+const { values, positionals, command } = read();
+const mode = { dev, test, run }[positionals.join(' ')] ?? usage;
+process.exitCode = await mode(values, command);
+process.exit();

@@ -1,0 +1,67 @@
+// The keys of one stack, and the settings that its functions read: the same names as in template.yaml.
+
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+const random = (bytes) => randomBytes(bytes).toString('base64url');
+
+export function newKeys() {
+  return {
+    supabasePublishable: `sb_publishable_${random(18)}`,
+    supabaseSecret: `sb_secret_${random(24)}`,
+    supabaseJwt: random(48),
+    n8nWebhook: random(32),
+    callbackToken: random(48),
+    callbackHmac: random(32),
+    replicateToken: `r8_${random(24)}`,
+  };
+}
+
+// Made once, so that sessions survive a restart.
+export async function keptKeys(file) {
+  try {
+    return { ...newKeys(), ...JSON.parse(await readFile(file, 'utf8')) };
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw new Error(`${file} cannot be read: ${error.message}. Remove it, and new keys are made.`);
+  }
+  const keys = newKeys();
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });
+  return keys;
+}
+
+export const BUCKET = 'sweetheart-media';
+export const QUEUE = 'influencer-images';
+export const MAX_RECEIVE_COUNT = 4;
+const ACCOUNT = '123456789012'; // moto's
+
+export const aws = (storageUrl) => ({
+  AWS_REGION: 'us-east-1',
+  AWS_ACCESS_KEY_ID: 'local',
+  AWS_SECRET_ACCESS_KEY: 'local',
+  AWS_ENDPOINT_URL: storageUrl,
+});
+
+export function functionSettings({ urls, keys }) {
+  return {
+    SUPABASE_URL: urls.supabase,
+    SUPABASE_PUBLISHABLE_KEY: keys.supabasePublishable,
+    SUPABASE_SECRET_KEY: keys.supabaseSecret,
+    SUPABASE_JWT_SECRET: keys.supabaseJwt,
+    N8N_WEBHOOK_URL: `${urls.sandbox}/webhook/influencer-set-up`,
+    N8N_WEBHOOK_SECRET: keys.n8nWebhook,
+    CALLBACK_URL: `${urls.functions}/lambda-url/n8n-callback/`,
+    CALLBACK_TOKEN_SECRET: keys.callbackToken,
+    CALLBACK_HMAC_SECRET: keys.callbackHmac,
+    SETUP_DEADLINE_SECONDS: '600',
+    IMAGE_QUEUE_URL: `${urls.storage}/${ACCOUNT}/${QUEUE}`,
+    IMAGE_MAX_RECEIVE_COUNT: `${MAX_RECEIVE_COUNT}`,
+    MEDIA_BUCKET: BUCKET,
+    MEDIA_BASE_URL: `${urls.storage}/${BUCKET}`,
+    IMAGE_HOSTS: 'replicate.delivery',
+    MAX_IMAGE_BYTES: '52428800',
+    LOCAL_IMAGE_ORIGIN: urls.sandbox,
+    ...aws(urls.storage),
+  };
+}

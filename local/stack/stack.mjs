@@ -1,0 +1,109 @@
+// All parts together: what each needs, in which order they start and stop, and what happens when one dies.
+
+import { join } from 'node:path';
+import { startSandbox } from '../sandbox/main.mjs';
+import { startPostgres } from './database.mjs';
+import { startFunctions } from './functions.mjs';
+import { startPoller } from './poller.mjs';
+import { Programs, ending } from './process.mjs';
+import { functionSettings } from './settings.mjs';
+import { startStorage } from './storage.mjs';
+import { startSupabase } from './supabase.mjs';
+import { startWeb } from './web.mjs';
+
+export const PARTS = {
+  sandbox: 'n8n, Replicate and the inbox',
+  storage: 'S3 and SQS (moto)',
+  database: 'PostgreSQL, for requests that race',
+  supabase: 'PostgREST and auth (@supabase/lite)',
+  functions: 'the Lambda functions, behind the HTTP API and function URLs',
+  queue: 'hands the messages of the image queue to fetch-image',
+  web: 'the pages',
+};
+
+export class PartDied extends Error {
+  constructor(part, end) {
+    super(`${part} died: ${ending(end)}`);
+    this.part = part;
+  }
+}
+
+export class Stack {
+  #options;
+  #programs;
+  #logs;
+  #started = [];
+  #stopping = new AbortController();
+
+  // ports: {sandbox, storage, supabase, functions, web} and, for driver `postgres`, {database}. folder: where data lies;
+  // temporary: whether it goes with this process. settings: what replaces a setting of the functions.
+  constructor({ ports, keys, folder, temporary, driver, settings, rebuild, predictionMs, visibilitySeconds, logs }) {
+    const { database, ...servers } = ports;
+    this.urls = Object.fromEntries(Object.entries(servers).map(([part, port]) => [part, `http://127.0.0.1:${port}`]));
+    this.settings = { ...functionSettings({ urls: this.urls, keys }), ...settings };
+    this.databaseUrl = null;
+    this.#options = { ports, keys, folder, temporary, driver, rebuild, predictionMs, visibilitySeconds };
+    this.#logs = logs;
+    this.#programs = new Programs({ temporary: temporary && folder });
+    // Rejects when a part dies that should not.
+    this.died = new Promise((_, reject) => (this.#die = reject));
+    this.died.catch(() => {});
+  }
+  #die;
+
+  // Ends when everything answers.
+  async start() {
+    const { ports, keys, folder, temporary, driver, rebuild, predictionMs, visibilitySeconds } = this.#options;
+    const { urls, settings } = this;
+    const stopped = this.#stopping.signal;
+    const programs = this.#programs;
+    const logOf = (part) => this.#logs.of(part);
+
+    const start = async (part, starting) => {
+      const running = await starting;
+      if (stopped.aborted) {
+        await running.stop();
+        throw stopped.reason;
+      }
+      this.#started.push({ part, stop: () => running.stop() });
+      running.program?.exited.then((end) => stopped.aborted || this.#die(new PartDied(part, end)));
+      const address = urls[part] ?? running.url;
+      logOf(part)(address ? `ready: ${address}` : 'ready');
+      return running;
+    };
+
+    const sandbox = { port: ports.sandbox, webUrl: urls.web, n8nWebhookSecret: settings.N8N_WEBHOOK_SECRET, replicateToken: keys.replicateToken, predictionMs };
+    const startDatabase = async () => {
+      if (driver === 'pglite') return { driver, url: join(folder, 'database') };
+      const dir = join(folder, 'postgres');
+      const { url } = await start('database', startPostgres({ dir, port: ports.database, programs, log: logOf('database'), stopped }));
+      this.databaseUrl = url;
+      return { driver, url };
+    };
+    const startLite = async () => {
+      const database = await startDatabase();
+      await start('supabase', startSupabase({ port: ports.supabase, database, urls, keys, programs, log: logOf('supabase'), stopped }));
+    };
+    const media = temporary ? undefined : join(folder, 'media');
+
+    const [storage] = await Promise.all([
+      start('storage', startStorage({ port: ports.storage, url: urls.storage, visibilitySeconds, keep: media, programs, log: logOf('storage'), stopped })),
+      start('sandbox', startSandbox({ ...sandbox, log: logOf('sandbox') })),
+      start('web', startWeb({ port: ports.web, urls, keys })),
+      start('functions', startFunctions({ port: ports.functions, environment: settings, siteUrl: urls.web, rebuild, programs, log: logOf('functions'), logOf })),
+      startLite(),
+    ]);
+    const poller = { storageUrl: urls.storage, functionsUrl: urls.functions, queueUrl: settings.IMAGE_QUEUE_URL, afterBatch: storage.save };
+    await start('queue', startPoller({ ...poller, log: logOf('queue') }));
+  }
+
+  // Stops what was started, the last first, and whatever is still on its way.
+  async stop() {
+    this.#stopping.abort(new Error('it was stopped'));
+    for (const { part, stop } of this.#started.reverse()) {
+      await stop();
+      this.#logs.of(part)('stopped');
+    }
+    await this.#programs.stopAll();
+  }
+}

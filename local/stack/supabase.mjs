@@ -1,0 +1,34 @@
+// Supabase's auth and PostgREST by @supabase/lite, with our migrations, on Postgres in WASM (PGlite) or on a real server.
+
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ending, waitUntil } from './process.mjs';
+
+const INFRA = fileURLToPath(new URL('../../infra', import.meta.url));
+// lite reads supabase/migrations below the folder in which it runs, and takes its config relative to that.
+const CONFIG = relative(INFRA, fileURLToPath(new URL('lite.config.mjs', import.meta.url)));
+const LITE = fileURLToPath(new URL('lite.mjs', import.meta.url));
+
+// `database` is {driver, url}.
+export async function startSupabase({ port, database, urls, keys, programs, log, stopped }) {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    DO_NOT_TRACK: '1',
+    LITE_PORT: `${port}`,
+    LITE_DRIVER: database.driver,
+    LITE_DATABASE: database.url,
+    SITE_URL: urls.web,
+    INBOX_URL: `${urls.sandbox}/inbox`,
+    SUPABASE_JWT_SECRET: keys.supabaseJwt,
+    SUPABASE_PUBLISHABLE_KEY: keys.supabasePublishable,
+    SUPABASE_SECRET_KEY: keys.supabaseSecret,
+  };
+  const options = { cwd: INFRA, env, log };
+  const program = programs.start(process.execPath, [LITE, CONFIG], options);
+  const died = program.exited.then((end) => Promise.reject(new Error(`lite did not start: ${ending(end)}`)));
+  const answers = () => fetch(`${urls.supabase}/auth/v1/health`, { headers: { apikey: keys.supabasePublishable } }).then((response) => response.ok);
+  await Promise.race([died, waitUntil(`lite did not answer at ${urls.supabase}`, answers, { seconds: 120, stopped })]);
+  died.catch(() => {});
+  return { program, stop: () => program.stop() };
+}

@@ -1,0 +1,5 @@
+// Drives the pages as people do, in a real browser, against the real local parts. `make test-browser` runs this; the
+// screenshots lie in target/screenshots/.
+
+import './entrance.mjs';
+import './sweetheart.mjs';

@@ -1,0 +1,194 @@
+// The one place that knows supabase-js: who is signed in, and how a request to our API carries that.
+//
+// Everything here fails with a Problem, whose message is a sentence that a person may read and whose code a page can
+// act upon.
+
+const { supabaseUrl, supabaseKey, apiUrl } = window.SWEETHEART;
+
+const sessionKey = 'sweetheart.session';
+
+// Create-influencer waits for the workflow twice, ten seconds each; API Gateway gives up after thirty.
+const apiTimeoutMs = 35_000;
+const logOutTimeoutMs = 3_000;
+
+// Supabase's own limits: the minimum is set in infra/supabase/config.toml, bcrypt reads no more than the maximum.
+export const minPasswordLength = 8;
+export const maxPasswordBytes = 72;
+
+const supabase = window.supabase.createClient(supabaseUrl, supabaseKey, {
+  auth: {
+    storageKey: sessionKey,
+    // The link in the mail proves the address, it does not log anybody in: redirect.js reads its fragment itself.
+    detectSessionInUrl: false,
+  },
+});
+
+export class Problem extends Error {
+  constructor({ code, message, status = 0, errors = [], requestId = null }) {
+    super(message);
+    this.name = 'Problem';
+    this.code = code;
+    this.status = status;
+    this.errors = errors;
+    this.requestId = requestId;
+  }
+}
+
+const unreachable = () =>
+  new Problem({
+    code: 'unreachable',
+    message: 'We cannot reach the server. Please check your connection and try again.',
+  });
+
+const unauthenticated = () =>
+  new Problem({ code: 'unauthenticated', status: 401, message: 'Please log in again.' });
+
+const authWords = {
+  invalid_credentials: 'That e-mail address and password do not match.',
+  email_not_confirmed: 'Your e-mail address is not confirmed yet. Please open the link in the mail that we sent you.',
+  email_address_invalid: 'This does not look like an address that we can write to.',
+  validation_failed: 'This does not look like an address that we can write to.',
+  user_already_exists: 'There is already an account with this address. Please log in instead.',
+  email_exists: 'There is already an account with this address. Please log in instead.',
+  over_email_send_rate_limit: 'We sent a mail to this address a moment ago. Please wait a minute before asking again.',
+  over_request_rate_limit: 'That was a little too often. Please wait a few minutes and try again.',
+  signup_disabled: 'New accounts cannot be made at the moment.',
+  user_banned: 'This account has been closed.',
+};
+
+function weakPasswordWords(reasons = []) {
+  if (reasons.includes('pwned')) return 'This password is known from a data leak elsewhere. Please choose another.';
+  if (reasons.includes('characters')) return 'Please mix lower and upper case letters, digits and symbols.';
+  return 'Please choose a longer password.';
+}
+
+function problemFromAuth(error) {
+  if (error.name === 'AuthRetryableFetchError') return unreachable();
+  const words = error.code === 'weak_password' ? weakPasswordWords(error.reasons) : authWords[error.code];
+  return new Problem({
+    code: error.code ?? 'internal',
+    status: error.status,
+    message: words ?? 'Something went wrong on our side. Please try again.',
+  });
+}
+
+const confirmationUrl = () => new URL('/redirect', location.origin).href;
+
+export async function signUp(email, password) {
+  const { error } = await supabase.auth.signUp({
+    email,
+    password,
+    options: { emailRedirectTo: confirmationUrl() },
+  });
+  if (error) throw problemFromAuth(error);
+}
+
+export async function resendConfirmation(email) {
+  const { error } = await supabase.auth.resend({
+    type: 'signup',
+    email,
+    options: { emailRedirectTo: confirmationUrl() },
+  });
+  if (error) throw problemFromAuth(error);
+}
+
+// What the link in the confirmation mail brought along in the address: null, or whether it worked.
+export function confirmationResult() {
+  const brought = new URLSearchParams(location.hash.slice(1));
+  if (brought.has('error')) return { confirmed: false, code: brought.get('error_code') };
+  if (brought.has('access_token')) return { confirmed: true };
+  return null;
+}
+
+export async function logIn(email, password) {
+  const { error } = await supabase.auth.signInWithPassword({ email, password });
+  if (error) throw problemFromAuth(error);
+}
+
+// Ends this session, and forgets it here even when the server does not answer: "log out" must never fail.
+export async function logOut() {
+  const giveUp = new Promise((resolve) => setTimeout(resolve, logOutTimeoutMs));
+  await Promise.race([supabase.auth.signOut({ scope: 'local' }), giveUp]);
+  localStorage.removeItem(sessionKey);
+}
+
+export function onLogOut(callback) {
+  supabase.auth.onAuthStateChange((event) => {
+    if (event === 'SIGNED_OUT') callback();
+  });
+}
+
+// The session, or null when nobody is logged in. An expired one is refreshed on the way.
+export async function session() {
+  const { data, error } = await supabase.auth.getSession();
+  if (error?.name === 'AuthRetryableFetchError') throw unreachable();
+  return data.session;
+}
+
+// For pages that need a person: the session, or a way out to the log-in page.
+export async function requireSession() {
+  const current = await session();
+  if (!current) location.replace('/login');
+  return current;
+}
+
+// For pages that only a stranger needs: whoever is logged in goes on to the dashboard.
+export async function skipIfLoggedIn() {
+  const current = await session().catch(() => null);
+  if (current) location.replace('/dashboard');
+}
+
+async function refreshedToken() {
+  const { data, error } = await supabase.auth.refreshSession();
+  if (error?.name === 'AuthRetryableFetchError') throw unreachable();
+  if (error) throw unauthenticated();
+  return data.session.access_token;
+}
+
+async function send(path, { method = 'GET', body }, token) {
+  const headers = { authorization: `Bearer ${token}` };
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  try {
+    return await fetch(apiUrl + path, {
+      method,
+      headers,
+      body: JSON.stringify(body),
+      cache: 'no-store',
+      signal: AbortSignal.timeout(apiTimeoutMs),
+    });
+  } catch {
+    throw unreachable();
+  }
+}
+
+// A gateway in between may answer without a body of ours; the status still tells enough.
+async function jsonOf(response) {
+  try {
+    return await response.json();
+  } catch {
+    return {};
+  }
+}
+
+function problemFromApi(status, problem) {
+  return new Problem({
+    code: problem.code ?? 'internal',
+    status,
+    message: 'Something went wrong on our side. Please try again.',
+    errors: problem.errors ?? [],
+    requestId: problem.request_id ?? null,
+  });
+}
+
+// Calls our API as the person who is logged in and answers the parsed JSON.
+export async function apiFetch(path, request = {}) {
+  const current = await session();
+  if (!current) throw unauthenticated();
+
+  let response = await send(path, request, current.access_token);
+  if (response.status === 401) response = await send(path, request, await refreshedToken());
+  if (response.status === 401) throw unauthenticated();
+  const answer = await jsonOf(response);
+  if (!response.ok) throw problemFromApi(response.status, answer);
+  return answer;
+}
