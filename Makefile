@@ -46,8 +46,8 @@ event: $(venv) ## sends one event to its function, beside `make dev`: EVENT=even
 build: $(venv) ## the functions for the cloud, into target/lambda; ARCH=arm64 or x86-64
 	$(lambda) build --release --$(ARCH)
 
-web: $(tools) ## the pages for the cloud, into target/web; needs SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY and API_URL
-	node local/stack/pages.mjs target/web
+web: $(tools) ## the pages for the cloud, into target/web: SUPABASE_URL=, SUPABASE_PUBLISHABLE_KEY=, API_URL=
+	@SUPABASE_URL="$(SUPABASE_URL)" SUPABASE_PUBLISHABLE_KEY="$(SUPABASE_PUBLISHABLE_KEY)" API_URL="$(API_URL)" node local/stack/pages.mjs target/web
 
 deploy: build ## the stack of STAGE=dev or prod (docs/OPERATIONS.md)
 	$(bin)/sam deploy --config-env $(STAGE)

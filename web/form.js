@@ -46,14 +46,16 @@ export function letPasswordBeShown(button, input) {
   button.addEventListener('click', () => {
     const show = input.type === 'password';
     input.type = show ? 'text' : 'password';
-    button.setAttribute('aria-pressed', String(show));
-    button.textContent = show ? 'Hide' : 'Show';
+    // "Show password" to a screen reader, of which the eye sees the first word.
+    button.firstChild.data = show ? 'Hide' : 'Show';
   });
 }
 
-// Holds a button back while its work is under way, so that nothing is sent twice.
+// Holds a button back while its work is under way, so that nothing is sent twice. A disabled button drops the focus: it gets
+// it back, or a keyboard would have to start over.
 export async function whileBusy(button, label, work) {
   const before = button.textContent;
+  const hadFocus = document.activeElement === button;
   button.disabled = true;
   button.textContent = label;
   try {
@@ -61,6 +63,7 @@ export async function whileBusy(button, label, work) {
   } finally {
     button.disabled = false;
     button.textContent = before;
+    if (hadFocus && document.activeElement === document.body) button.focus();
   }
 }
 

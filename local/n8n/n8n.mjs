@@ -39,7 +39,7 @@ export async function freePort() {
 
 /**
  * Starts n8n with the workflow active. `settings` are the workflow's own (infra/n8n/README.md).
- * Resolves with `log()`, what n8n has printed, and `stop()`.
+ * Resolves with the webhook's `url` and `stop()`.
  */
 export async function start(port, settings) {
   const folder = await mkdtemp(join(tmpdir(), 'sweetheart-n8n-'));
@@ -94,5 +94,5 @@ export async function start(port, settings) {
     await stop();
     throw error;
   }
-  return { url: `http://127.0.0.1:${port}/webhook/influencer-set-up`, log: () => log, stop };
+  return { url: `http://127.0.0.1:${port}/webhook/influencer-set-up`, stop };
 }

@@ -64,7 +64,7 @@ export async function startPostgres({ dir, port, programs, log, stopped }) {
     client_min_messages: 'warning',
   };
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const server = programs.start(join(native, 'bin/postgres'), ['-D', data, ...args], options);
+  const program = programs.start(join(native, 'bin/postgres'), ['-D', data, ...args], options);
 
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
   const answers = async () => {
@@ -72,8 +72,8 @@ export async function startPostgres({ dir, port, programs, log, stopped }) {
     await sql`select 1`.finally(() => sql.end());
     return true;
   };
-  await waitUntil(`PostgreSQL did not answer at 127.0.0.1:${port}`, answers, { seconds: 30, stopped });
-  return { url, program: server, stop: () => server.stop('SIGINT') };
+  await waitUntil(`PostgreSQL did not answer at 127.0.0.1:${port}`, answers, { seconds: 30, stopped, program });
+  return { url, program, stop: () => program.stop('SIGINT') };
 }
 
 async function canRead(path, user, programs) {

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Logs } from './logs.mjs';
 import { freePorts, holder } from './ports.mjs';
-import { keptKeys, newKeys } from './settings.mjs';
+import { DEV_PORTS, keptKeys, newKeys } from './settings.mjs';
 import { PARTS, Stack } from './stack.mjs';
 
 const USAGE = `Usage: node local/stack/main.mjs <mode>
@@ -26,7 +26,6 @@ Options of test and run:
 `;
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const DEV_PORTS = { web: 3000, supabase: 54321, functions: 9000, storage: 4566, sandbox: 4010 };
 const KEPT_LOGS = 10;
 
 // Runs the stack until `asked` says why to stop, a signal comes or a part dies. Answers the exit code.

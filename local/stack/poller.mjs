@@ -41,7 +41,7 @@ function succeeded(messages, response) {
 }
 
 // `afterBatch` is called when a batch may have changed the bucket. Answers {stop}.
-export function startPoller({ storageUrl, functionsUrl, queueUrl, afterBatch, log }) {
+export async function startPoller({ storageUrl, functionsUrl, queueUrl, afterBatch, log }) {
   const sqs = awsClient(SQSClient, storageUrl);
   const stopping = new AbortController();
 

@@ -8,13 +8,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const STOP_SECONDS = 6;
 
-// Looks until `check` answers something true, and answers that. `what` is the sentence for when it never does.
-export async function waitUntil(what, check, { seconds, stopped }) {
+// Looks until `check` answers something true, and answers that. `what` is the sentence for when it never does, or when the
+// program that it waits for ends.
+export async function waitUntil(what, check, { seconds, stopped, program }) {
   const late = Date.now() + seconds * 1000;
   for (;;) {
     const found = await check().catch(() => undefined);
     if (found) return found;
     if (stopped.aborted) throw stopped.reason;
+    if (program.end) throw new Error(`${what}: ${ending(program.end)}`);
     if (Date.now() > late) throw new Error(`${what} within ${seconds} s`);
     await delay(50);
   }
@@ -45,7 +47,7 @@ export class Programs {
   }
 
   // Starts a program and hands each line that it prints to `log`, but not those that match `unless`.
-  // Answers {pid, exited, stop(signal)}; `exited` is a promise of {code, signal}.
+  // Answers {pid, exited, end, stop(signal)}; `exited` is a promise of {code, signal}, which is `end` from then on.
   start(command, args, { log, unless = /^\s*$/, ...options }) {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, ...options });
     const program = { pid: child.pid };
@@ -60,6 +62,7 @@ export class Programs {
       createInterface({ input: stream }).on('line', (line) => unless.test(line) || log(line));
     }
 
+    program.exited.then((end) => (program.end = end));
     if (child.pid) {
       this.#tell(`start ${child.pid}`);
       this.#running.add(program);

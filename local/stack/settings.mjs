@@ -31,6 +31,9 @@ export async function keptKeys(file) {
   return keys;
 }
 
+// Of `make dev`.
+export const DEV_PORTS = { web: 3000, supabase: 54321, functions: 9000, storage: 4566, sandbox: 4010 };
+
 export const BUCKET = 'sweetheart-media';
 export const QUEUE = 'influencer-images';
 export const MAX_RECEIVE_COUNT = 4;

@@ -60,7 +60,7 @@ export class Stack {
     const logOf = (part) => this.#logs.of(part);
 
     const start = async (part, starting) => {
-      const running = await starting;
+      const running = await starting.catch((error) => Promise.reject(Object.assign(error, { part })));
       if (stopped.aborted) {
         await running.stop();
         throw stopped.reason;

@@ -51,7 +51,7 @@ export async function startStorage({ port, url, visibilitySeconds, keep, program
   const unless = /^\s*$|" \d{3} -$|Press CTRL\+C|development server|Running on/;
   const program = programs.start(MOTO, ['-H', '127.0.0.1', '-p', `${port}`], { log, unless });
   const answers = () => fetch(`${url}/moto-api/data.json`).then((response) => response.ok);
-  await waitUntil(`moto did not answer at ${url}`, answers, { seconds: 60, stopped });
+  await waitUntil(`moto did not answer at ${url}`, answers, { seconds: 60, stopped, program });
 
   const s3 = awsClient(S3Client, url);
   await s3.send(new CreateBucketCommand({ Bucket: BUCKET }));

@@ -2,7 +2,7 @@
 
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ending, waitUntil } from './process.mjs';
+import { waitUntil } from './process.mjs';
 
 const INFRA = fileURLToPath(new URL('../../infra', import.meta.url));
 // lite reads supabase/migrations below the folder in which it runs, and takes its config relative to that.
@@ -26,9 +26,7 @@ export async function startSupabase({ port, database, urls, keys, programs, log,
   };
   const options = { cwd: INFRA, env, log };
   const program = programs.start(process.execPath, [LITE, CONFIG], options);
-  const died = program.exited.then((end) => Promise.reject(new Error(`lite did not start: ${ending(end)}`)));
   const answers = () => fetch(`${urls.supabase}/auth/v1/health`, { headers: { apikey: keys.supabasePublishable } }).then((response) => response.ok);
-  await Promise.race([died, waitUntil(`lite did not answer at ${urls.supabase}`, answers, { seconds: 120, stopped })]);
-  died.catch(() => {});
+  await waitUntil(`lite did not answer at ${urls.supabase}`, answers, { seconds: 120, stopped, program });
   return { program, stop: () => program.stop() };
 }

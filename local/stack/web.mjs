@@ -9,9 +9,9 @@ import { html } from 'hono/html';
 import { proxy } from 'hono/proxy';
 import { listen } from './listen.mjs';
 
-const PAGES = fileURLToPath(new URL('../../web', import.meta.url));
+export const PAGES = fileURLToPath(new URL('../../web', import.meta.url));
 // The package's main file lies in dist/, beside umd/.
-const SUPABASE_JS = join(dirname(fileURLToPath(import.meta.resolve('@supabase/supabase-js'))), 'umd/supabase.js');
+export const SUPABASE_JS = join(dirname(fileURLToPath(import.meta.resolve('@supabase/supabase-js'))), 'umd/supabase.js');
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
@@ -39,6 +39,9 @@ const notFound = html`<!doctype html>
   </body>
 </html>`;
 
+// The settings of the pages, as the script that they load.
+export const configScript = (config) => `window.SWEETHEART = ${JSON.stringify(config)};\n`;
+
 // Answers {stop} once it listens.
 export async function startWeb({ port, urls, keys }) {
   const app = new Hono();
@@ -60,7 +63,7 @@ export async function startWeb({ port, urls, keys }) {
 
   app.get('/config.js', (c) => {
     const config = { supabaseUrl: urls.web, supabaseKey: keys.supabasePublishable, apiUrl: urls.functions };
-    return c.body(`window.SWEETHEART = ${JSON.stringify(config)};\n`, 200, { 'content-type': TYPES['.js'] });
+    return c.body(configScript(config), 200, { 'content-type': TYPES['.js'] });
   });
   app.get('/vendor/supabase.js', async (c) => c.body(await readFile(SUPABASE_JS), 200, { 'content-type': TYPES['.js'] }));
   app.get('/', (c) => c.redirect('/login'));

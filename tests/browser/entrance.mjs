@@ -7,8 +7,8 @@ import { logIn, look, password, view, visit, visitDashboard } from './person.mjs
 
 async function signUp(page, email) {
   await page.goto('/sign-up');
-  await page.getByLabel('E-mail').fill(email);
-  await page.getByLabel('Password', { exact: true }).fill(password);
+  await page.getByRole('textbox', { name: 'E-mail' }).fill(email);
+  await page.getByRole('textbox', { name: 'Password' }).fill(password);
   await page.getByRole('button', { name: 'Create account' }).click();
   await view(page, 'sent');
 }
@@ -38,7 +38,7 @@ test('a visitor signs up, confirms by the link in the mail, logs in and finds th
     assert.doesNotMatch(page.url(), /access_token/);
     await page.waitForURL('**/login?note=confirmed');
     await page.getByText('Your e-mail is confirmed. You can log in now.').waitFor();
-    assert.equal(await page.getByLabel('E-mail').inputValue(), email);
+    assert.equal(await page.getByRole('textbox', { name: 'E-mail' }).inputValue(), email);
     await look(page, 'login-confirmed');
 
     await logIn(page, email);
@@ -75,7 +75,7 @@ test('a link that was used already says so and offers a new mail', () =>
 
     // Lite refuses every second mail, so the answer of Supabase stands in.
     await page.route('**/auth/v1/resend*', (route) => route.fulfill({ json: {} }));
-    assert.equal(await page.getByLabel('E-mail').inputValue(), email);
+    assert.equal(await page.getByRole('textbox', { name: 'E-mail' }).inputValue(), email);
     await page.getByRole('button', { name: 'Send me a new link' }).click();
     await page.getByText(`A new link is on its way to ${email}.`).waitFor();
     assert.ok(await page.getByRole('button', { name: /^Send me a new link in \d+ s$/ }).isDisabled());
@@ -84,7 +84,7 @@ test('a link that was used already says so and offers a new mail', () =>
 test('a sign-up without an address and with a short password is told beside the fields', () =>
   visit(async (page) => {
     await page.goto('/sign-up');
-    const secret = page.getByLabel('Password', { exact: true });
+    const secret = page.getByRole('textbox', { name: 'Password' });
     await secret.fill('short');
     await page.getByText('At least 8 characters, 3 to go').waitFor();
     await page.getByRole('button', { name: 'Show password' }).click();

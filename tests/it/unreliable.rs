@@ -1,12 +1,12 @@
 //! Parts that fail and come back: the flow says so, loses nothing, and goes on. And a worker that is killed midway.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use image::ImageFormat;
 use job_queue::FetchImage;
 use lambda_kit::Message;
 use serde_json::json;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
     matchers::{method, path, path_regex},
@@ -110,6 +110,59 @@ async fn an_n8n_that_hangs_is_given_up_after_ten_seconds_and_trying_again_works(
     assert_eq!(create(&well, &user).await.status, 202);
 }
 
+/// A real process of fetch-image on a runtime API that hands it one message.
+struct Worker {
+    process: Child,
+    runtime: MockServer,
+}
+
+impl Worker {
+    async fn start(user: &User, id: uuid::Uuid, image_url: &url::Url, environment: &[(&str, &str)]) -> Self {
+        let body = json!({ "influencer_id": id, "user_id": user.id, "attempt": 1, "image_url": image_url }).to_string();
+        let attributes = json!({ "ApproximateReceiveCount": "1" });
+        let event = json!({ "Records": [{ "messageId": "m", "body": body, "attributes": attributes, "messageAttributes": {} }] });
+        let runtime = MockServer::start().await;
+        let invocation = ResponseTemplate::new(200)
+            .insert_header("lambda-runtime-aws-request-id", "r")
+            .insert_header("lambda-runtime-deadline-ms", "9999999999999")
+            .insert_header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:0:function:fetch-image")
+            .set_body_json(event);
+        let next = Mock::given(path("/2018-06-01/runtime/invocation/next"));
+        next.respond_with(invocation).up_to_n_times(1).mount(&runtime).await;
+        let idle = ResponseTemplate::new(200).set_delay(Duration::from_secs(3600));
+        Mock::given(path("/2018-06-01/runtime/invocation/next")).respond_with(idle).mount(&runtime).await;
+        Mock::given(path_regex("response|error")).respond_with(ResponseTemplate::new(202)).mount(&runtime).await;
+
+        let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("fetch-image");
+        let process = Command::new(binary)
+            .env("AWS_LAMBDA_RUNTIME_API", runtime.address().to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", "fetch-image")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+            .env("LOCAL_IMAGE_ORIGIN", image_url.as_str())
+            .envs(environment.iter().copied())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { process, runtime }
+    }
+
+    /// What the function returned.
+    async fn answer(&self) -> serde_json::Value {
+        let asking = async {
+            loop {
+                let calls = self.runtime.received_requests().await.unwrap();
+                if let Some(call) = calls.iter().find(|call| call.url.path().ends_with("/response")) {
+                    return serde_json::from_slice(&call.body).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), asking).await.expect("the function never answered")
+    }
+}
+
 #[tokio::test]
 async fn a_worker_killed_between_bucket_and_database_is_finished_by_the_next() {
     let (user, id) = image_pending().await;
@@ -118,47 +171,38 @@ async fn a_worker_killed_between_bucket_and_database_is_finished_by_the_next() {
     let database = Proxy::before(&setting("SUPABASE_URL")).await;
     database.set(Mode::HangAt("lock_influencer"));
 
-    // A real process on a runtime API that hands out one event.
-    let event = json!({ "Records": [{
-        "messageId": "m", "body": json!({ "influencer_id": id, "user_id": user.id, "attempt": 1, "image_url": images.origin }).to_string(),
-        "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {}, "eventSource": "aws:sqs",
-    }] });
-    let runtime = MockServer::start().await;
-    let invocation = ResponseTemplate::new(200)
-        .insert_header("lambda-runtime-aws-request-id", "r")
-        .insert_header("lambda-runtime-deadline-ms", "9999999999999")
-        .insert_header(
-            "lambda-runtime-invoked-function-arn",
-            "arn:aws:lambda:eu-central-1:000000000000:function:fetch-image",
-        )
-        .set_body_json(event);
-    Mock::given(path("/2018-06-01/runtime/invocation/next")).respond_with(invocation).mount(&runtime).await;
-    Mock::given(path_regex("response|error")).respond_with(ResponseTemplate::new(202)).mount(&runtime).await;
-    let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("fetch-image");
-    let mut worker = Command::new(binary)
-        .env("AWS_LAMBDA_RUNTIME_API", runtime.address().to_string())
-        .env("AWS_LAMBDA_FUNCTION_NAME", "fetch-image")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-        .env("SUPABASE_URL", database.origin.as_str())
-        .env("LOCAL_IMAGE_ORIGIN", images.origin.as_str())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut worker = Worker::start(&user, id, &images.origin, &[("SUPABASE_URL", database.origin.as_str())]).await;
     tokio::time::timeout(Duration::from_secs(30), database.swallowed())
         .await
         .expect("the worker never came to the lock");
-    worker.kill().await.unwrap();
+    worker.process.kill().await.unwrap();
 
     assert_eq!(object(&image_key(&user, id, "png")).await.unwrap().0, bytes, "the bucket has it");
     assert_eq!(row(&user).await["state"], "image_pending", "the database does not know");
 
-    database.set(Mode::Pass);
-    let next: Arc<fetch_image::Deps> = fetch_image(|config| config.local_image_origin = Some(images.origin.clone()));
-    fetch_image::handle(next, message(&user, id, images.origin.as_str())).await.unwrap();
+    let next = Worker::start(&user, id, &images.origin, &[]).await;
+    assert_eq!(next.answer().await, json!({ "batchItemFailures": [] }));
     assert_eq!(row(&user).await["state"], "ready");
     assert_eq!(object(&image_key(&user, id, "png")).await.unwrap().0, bytes);
+}
+
+#[tokio::test]
+async fn a_bucket_that_fails_and_comes_back() {
+    let (user, id) = image_pending().await;
+    let images = Raw::start(Reply::body("image/png", &picture(ImageFormat::Png))).await;
+    let proxy = Proxy::before(&setting("AWS_ENDPOINT_URL")).await;
+    for mode in FAULTS {
+        proxy.set(mode);
+        let worker = Worker::start(&user, id, &images.origin, &[("AWS_ENDPOINT_URL", proxy.origin.as_str())]).await;
+        let answer = worker.answer().await;
+        if mode == Mode::Pass {
+            assert_eq!(answer, json!({ "batchItemFailures": [] }));
+            assert_eq!(row(&user).await["state"], "ready");
+        } else {
+            assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": "m" }] }), "{mode:?}");
+            assert_eq!(row(&user).await["state"], "image_pending", "{mode:?}");
+        }
+    }
 }
 
 #[tokio::test]

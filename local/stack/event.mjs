@@ -1,0 +1,89 @@
+// `make event EVENT=events/<function>/<file>.json`: fills the file's {{placeholders}} from the running `make dev`, and hands it
+// to its function by `cargo lambda invoke`.
+
+import { execFileSync } from 'node:child_process';
+import { createHmac, randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DEV_PORTS, keptKeys } from './settings.mjs';
+
+const file = process.argv[2];
+if (!file) {
+  console.error('Which event? For example: make event EVENT=events/create-influencer/accepted.json');
+  process.exit(2);
+}
+const keys = await keptKeys(fileURLToPath(new URL('../.data/keys.json', import.meta.url)));
+const at = (part, path) => `http://127.0.0.1:${DEV_PORTS[part]}${path}`;
+
+async function call(url, { headers, body }) {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+    redirect: 'manual',
+  }).catch(() => {
+    throw new Error(`nothing answers at ${url}: start \`make dev\` first`);
+  });
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${await response.text()}`);
+  return response.json();
+}
+
+const rpc = (name, body) => call(at('supabase', `/rest/v1/rpc/${name}`), { headers: { apikey: keys.supabaseSecret }, body });
+
+// Somebody new, signed up and confirmed by the link in her mail.
+async function signUp() {
+  const headers = { apikey: keys.supabasePublishable };
+  const credentials = { email: `${randomUUID()}@example.com`, password: randomUUID() };
+  await call(at('supabase', '/auth/v1/signup'), { headers, body: credentials });
+  const { mails } = await (await fetch(at('sandbox', `/inbox.json?to=${credentials.email}`))).json();
+  await fetch(mails[0].links[0], { redirect: 'manual' });
+  return call(at('supabase', '/auth/v1/token?grant_type=password'), { headers, body: credentials });
+}
+
+// As shared/auth/src/callback_token.rs issues them.
+function callbackToken(influencer) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const exp = Math.floor(Date.now() / 1000) + 600;
+  const claims = { iss: 'sweetheart', aud: 'n8n-callback', sub: influencer.id, attempt: influencer.attempt, exp };
+  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
+  return `${signed}.${createHmac('sha256', keys.callbackToken).update(signed).digest('base64url')}`;
+}
+
+// Her set-up has begun, and with `pending` the workflow has answered.
+async function influencerOf(user, { pending }) {
+  const wish = { p_user_id: user.id, p_name: 'Clara', p_bio: 'A 29 year old architect.', p_vibe: 'calm', p_deadline_seconds: 600 };
+  const { influencer } = await rpc('request_influencer', wish);
+  const made = { p_influencer_id: influencer.id, p_attempt: 1, p_base_prompt: 'Clara', p_seed: 1, p_image_url: 'https://example.com' };
+  if (pending) await rpc('record_callback', made);
+  return influencer;
+}
+
+async function drawnImage() {
+  const headers = { authorization: `Bearer ${keys.replicateToken}`, prefer: 'wait' };
+  const prediction = await call(at('sandbox', '/v1/models/any/model/predictions'), { headers, body: { input: { prompt: 'Clara' } } });
+  return prediction.output[0];
+}
+
+const name = basename(dirname(file));
+const { user, access_token } = await signUp();
+const values = { access_token, user_id: user.id };
+if (name === 'n8n-callback' || name === 'fetch-image') {
+  const influencer = await influencerOf(user, { pending: name === 'fetch-image' });
+  values.influencer_id = influencer.id;
+  values.callback_token = callbackToken(influencer);
+}
+if (name === 'fetch-image') values.image_url = await drawnImage();
+
+const filled = (await readFile(file, 'utf8')).replace(/\{\{(\w+)\}\}/g, (whole, key) => values[key] ?? whole);
+const folder = await mkdtemp(join(tmpdir(), 'event-'));
+const data = join(folder, basename(file));
+await writeFile(data, filled);
+const options = ['--data-file', data, '--invoke-address', '127.0.0.1', '--invoke-port', `${DEV_PORTS.functions}`];
+const cargoLambda = fileURLToPath(new URL('../.venv/bin/cargo-lambda', import.meta.url));
+try {
+  execFileSync(cargoLambda, ['lambda', 'invoke', name, ...options], { stdio: 'inherit' });
+} finally {
+  await rm(folder, { recursive: true });
+}
