@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -83,6 +83,9 @@ async function dev() {
   const keys = await keptKeys(join(folder, 'keys.json'));
   const times = { predictionMs: 4_000, visibilitySeconds: 30 };
   const stack = new Stack({ ports: DEV_PORTS, keys, folder, temporary: false, driver: 'pglite', settings: {}, rebuild: true, logs, ...times });
+  // For who runs a function by hand: cargo lambda watch --env-file local/.data/functions.env
+  const lines = Object.entries(stack.settings).map(([name, value]) => `${name}=${value}\n`);
+  await writeFile(join(folder, 'functions.env'), lines.join(''), { mode: 0o600 });
   const ready = () => say(`\n  Open ${stack.urls.web}/sign-up\n  The mails are at ${stack.urls.sandbox}/inbox, what can go wrong at ${stack.urls.sandbox}\n  Ctrl-C stops everything.\n\n`);
   return live(stack, { say, logs, ready, asked: new Promise(() => {}) });
 }

@@ -7,7 +7,7 @@ import { awsClient } from './storage.mjs';
 import { QUEUE } from './settings.mjs';
 
 const FUNCTION = 'fetch-image';
-const BATCH = 5; // as in template.yaml
+const BATCH = 4; // as in template.yaml
 const BATCHES_AT_ONCE = 2;
 const LONG_POLL_SECONDS = 20;
 

@@ -9,6 +9,7 @@ import { axeSource, newContext, publishableKey, sandbox, web } from './house.mjs
 const SCREENSHOTS = fileURLToPath(new URL('../../target/screenshots', import.meta.url));
 const SIZES = { desktop: { width: 1280, height: 860 }, phone: { width: 360, height: 740 } };
 const SCHEMES = ['light', 'dark'];
+const LONGEST_VISIT_MS = 60_000;
 
 export const password = 'a quiet evening';
 
@@ -23,11 +24,14 @@ export async function visit(story) {
   context.on('console', (message) => {
     if (/Content Security Policy/.test(message.text())) broken.push(message.text());
   });
+  // Playwright gives up waiting for an element, but not for a script in the page: closing ends that too.
+  const deadline = setTimeout(() => context.close({ reason: 'the test took too long' }), LONGEST_VISIT_MS);
   try {
     const page = await context.newPage();
     await story(page, `${randomUUID().slice(0, 8)}@example.com`);
     assert.deepEqual(broken, []);
   } finally {
+    clearTimeout(deadline);
     await context.close();
   }
 }

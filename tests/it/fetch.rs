@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     doubles::{Raw, Reply},
     stack::{User, dashboard, database, fetch_image, image_key, image_pending, object, picture, row, setting},
+    worker::Worker,
 };
 
 fn message(user: &User, id: Uuid, url: &str) -> Message<FetchImage> {
@@ -307,4 +308,22 @@ async fn a_body_that_stalls_is_given_up() {
     let guarded = http_client::guarded::Guarded::new(policy).unwrap();
     let error = guarded.fetch(drip.origin.as_str(), &mut tokio::io::sink()).await.unwrap_err();
     assert!(matches!(error, http_client::guarded::FetchError::Unavailable(_)), "{error:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn memory_does_not_grow_with_the_bytes_of_an_image() {
+    let mut peaks = Vec::new();
+    // What follows a picture's end is no pixel but has to be carried all the same.
+    for padding in [0, 40_000_000] {
+        let (user, id) = image_pending().await;
+        let mut bytes = picture(ImageFormat::Png);
+        bytes.resize(bytes.len() + padding, 0);
+        let server = Raw::start(Reply::body("image/png", &bytes)).await;
+        let worker = Worker::start(&user, id, &server.origin, &[]).await;
+        assert_eq!(worker.answer().await, json!({ "batchItemFailures": [] }));
+        assert_eq!(object(&image_key(&user, id, "png")).await.unwrap().0.len(), bytes.len());
+        peaks.push(worker.peak_memory());
+    }
+    assert!(peaks[1] < peaks[0] + 8_192, "{peaks:?} KiB");
 }

@@ -16,3 +16,4 @@ mod row_security;
 mod stack;
 mod structure;
 mod unreliable;
+mod worker;

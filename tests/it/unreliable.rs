@@ -1,16 +1,12 @@
 //! Parts that fail and come back: the flow says so, loses nothing, and goes on. And a worker that is killed midway.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use image::ImageFormat;
 use job_queue::FetchImage;
 use lambda_kit::Message;
 use serde_json::json;
-use tokio::process::{Child, Command};
-use wiremock::{
-    Mock, MockServer, ResponseTemplate,
-    matchers::{method, path, path_regex},
-};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
 use crate::{
     doubles::{Mode, Proxy, Raw, Reply},
@@ -18,6 +14,7 @@ use crate::{
         Answer, User, callback_token, claims, create, create_influencer, fetch_image, get_dashboard, image_key,
         image_pending, n8n_callback, object, own_queue, picture, request, requested, row, setting, user_token,
     },
+    worker::Worker,
 };
 
 const FAULTS: [Mode; 4] = [Mode::Refuse, Mode::ServerError, Mode::Hang, Mode::Pass];
@@ -108,59 +105,6 @@ async fn an_n8n_that_hangs_is_given_up_after_ten_seconds_and_trying_again_works(
     let well = Raw::start(Reply::status(200)).await;
     let well = create_influencer(|config| config.n8n_webhook_url = well.origin.clone());
     assert_eq!(create(&well, &user).await.status, 202);
-}
-
-/// A real process of fetch-image on a runtime API that hands it one message.
-struct Worker {
-    process: Child,
-    runtime: MockServer,
-}
-
-impl Worker {
-    async fn start(user: &User, id: uuid::Uuid, image_url: &url::Url, environment: &[(&str, &str)]) -> Self {
-        let body = json!({ "influencer_id": id, "user_id": user.id, "attempt": 1, "image_url": image_url }).to_string();
-        let attributes = json!({ "ApproximateReceiveCount": "1" });
-        let event = json!({ "Records": [{ "messageId": "m", "body": body, "attributes": attributes, "messageAttributes": {} }] });
-        let runtime = MockServer::start().await;
-        let invocation = ResponseTemplate::new(200)
-            .insert_header("lambda-runtime-aws-request-id", "r")
-            .insert_header("lambda-runtime-deadline-ms", "9999999999999")
-            .insert_header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:0:function:fetch-image")
-            .set_body_json(event);
-        let next = Mock::given(path("/2018-06-01/runtime/invocation/next"));
-        next.respond_with(invocation).up_to_n_times(1).mount(&runtime).await;
-        let idle = ResponseTemplate::new(200).set_delay(Duration::from_secs(3600));
-        Mock::given(path("/2018-06-01/runtime/invocation/next")).respond_with(idle).mount(&runtime).await;
-        Mock::given(path_regex("response|error")).respond_with(ResponseTemplate::new(202)).mount(&runtime).await;
-
-        let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("fetch-image");
-        let process = Command::new(binary)
-            .env("AWS_LAMBDA_RUNTIME_API", runtime.address().to_string())
-            .env("AWS_LAMBDA_FUNCTION_NAME", "fetch-image")
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-            .env("LOCAL_IMAGE_ORIGIN", image_url.as_str())
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self { process, runtime }
-    }
-
-    /// What the function returned.
-    async fn answer(&self) -> serde_json::Value {
-        let asking = async {
-            loop {
-                let calls = self.runtime.received_requests().await.unwrap();
-                if let Some(call) = calls.iter().find(|call| call.url.path().ends_with("/response")) {
-                    return serde_json::from_slice(&call.body).unwrap();
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), asking).await.expect("the function never answered")
-    }
 }
 
 #[tokio::test]
