@@ -7,7 +7,7 @@ const { supabaseUrl, supabaseKey, apiUrl } = window.SWEETHEART;
 
 const sessionKey = 'sweetheart.session';
 
-// Create-influencer waits for the workflow twice, ten seconds each; API Gateway gives up after thirty.
+// API Gateway gives up after thirty.
 const apiTimeoutMs = 35_000;
 const logOutTimeoutMs = 3_000;
 

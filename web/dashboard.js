@@ -116,6 +116,7 @@ function showProgress() {
   }
   $('progress-heading').textContent = `${influencer.name} is on her way`;
   if ($('progress-now').textContent !== words) {
+    pollDelay = shortestPollMs;
     $('progress-now').textContent = words;
     announce(words);
   }
@@ -217,12 +218,16 @@ function loadFailed(problem) {
   announce(`Your dashboard did not load. ${wordsFor(problem)}`);
 }
 
-$('reload').addEventListener('click', () => whileBusy($('reload'), 'Loading…', load));
+$('reload').addEventListener('click', async () => {
+  $('reload').textContent = 'Loading…';
+  await load();
+  $('reload').textContent = 'Try again';
+});
 
 function wordsFor({ code, message, requestId }) {
   const words = {
     workflow_unavailable: 'Our studio cannot be reached at the moment. What you wrote is kept: please try again shortly.',
-    database_unavailable: 'Our database cannot be reached at the moment. Please try again shortly.',
+    database_unavailable: 'We cannot get at your data at the moment. Nothing is lost: please try again shortly.',
     invalid_fields: 'Please have another look at what is marked.',
   };
   if (words[code]) return words[code];

@@ -1,11 +1,9 @@
-// What all the tests share: the local parts (local/stack), and a browser.
+// What all the tests share: the local parts, which local/stack has started, and a browser.
 
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -17,23 +15,16 @@ const require = createRequire(join(ROOT, 'local/package.json'));
 const { chromium } = require('playwright-core');
 export const axeSource = require('axe-core').source;
 
-async function startStack() {
-  const child = spawn(process.execPath, ['local/stack/main.mjs', 'test', '--database=embedded'], {
-    cwd: ROOT,
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  const line = new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve));
-  const started = await Promise.race([line, exited]);
-  if (typeof started !== 'string') throw new Error(`the local parts ended with ${started} before they were ready`);
-  return {
-    ...JSON.parse(started),
-    async stop() {
-      child.stdin.end();
-      await exited;
-    },
-  };
+function setting(name) {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set; run the tests by \`make test-browser\`, which starts the parts that they need`);
+  return value;
 }
+
+export const web = setting('WEB_URL');
+export const sandbox = setting('SANDBOX_URL');
+export const api = setting('FUNCTIONS_URL');
+export const publishableKey = setting('SUPABASE_PUBLISHABLE_KEY');
 
 // A Chromium on PATH, else the one that comes as a package.
 async function chromiumPath() {
@@ -46,14 +37,9 @@ async function chromiumPath() {
   return (packaged.default ?? packaged).executablePath();
 }
 
-const stack = await startStack();
-after(() => stack.stop());
 const browser = await chromium.launch({ executablePath: await chromiumPath(), args: FLAGS });
 after(() => browser.close());
 
-export const { web, sandbox } = stack.urls;
-export const api = stack.urls.functions;
-export const publishableKey = stack.settings.SUPABASE_PUBLISHABLE_KEY;
 export const newContext = (options) => browser.newContext({ baseURL: web, locale: 'en-GB', ...options });
 
 // What goes wrong next for requests that mention `only`.

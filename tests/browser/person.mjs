@@ -8,6 +8,7 @@ import { axeSource, newContext, publishableKey, sandbox, web } from './house.mjs
 
 const SCREENSHOTS = fileURLToPath(new URL('../../target/screenshots', import.meta.url));
 const SIZES = { desktop: { width: 1280, height: 860 }, phone: { width: 360, height: 740 } };
+const SMALLEST = { width: 320, height: 568 };
 const SCHEMES = ['light', 'dark'];
 const LONGEST_VISIT_MS = 60_000;
 
@@ -104,15 +105,21 @@ export async function look(page, state) {
       const where = `${state}-${size}-${colorScheme}`;
       await page.screenshot({ path: `${SCREENSHOTS}/${where}.png`, animations: 'disabled', fullPage: true });
 
-      const overhang = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.equal(overhang, 0, `${where} scrolls sideways`);
-
+      await assertNoSidewaysScroll(page, where);
       await page.evaluate(axeSource);
       const { violations } = await page.evaluate(() => window.axe.run());
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
       assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`), [], where);
     }
   }
+  await page.setViewportSize(SMALLEST);
+  await assertNoSidewaysScroll(page, state);
   await page.setViewportSize(SIZES.desktop);
   await page.emulateMedia({ colorScheme: null });
+}
+
+async function assertNoSidewaysScroll(page, where) {
+  const { width } = page.viewportSize();
+  const overhang = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(overhang, 0, `${where} scrolls sideways at a width of ${width}`);
 }

@@ -95,6 +95,14 @@ test('the counters count as the server does', () =>
     await view(page, 'progress');
   }));
 
+test('the longest words that the server takes stay within the page', () =>
+  visitDashboard(async (page) => {
+    await askForHer(page, { name: 'W'.repeat(40), bio: 'x'.repeat(1000), vibe: 'y'.repeat(200) });
+    await view(page, 'ready');
+    await herPicture(page);
+    await look(page, 'dashboard-longest-words');
+  }));
+
 test('a form that is sent twice in haste is sent once', () =>
   visitDashboard(async (page) => {
     let sent = 0;
@@ -143,6 +151,7 @@ test('a set-up that took too long says so, and offers to try again', () =>
     });
     await view(page, 'failed');
     await page.getByRole('heading', { name: 'This took too long' }).waitFor();
+    await look(page, 'dashboard-timed-out');
     await page.getByRole('button', { name: 'Try again' }).click();
     assert.equal(await page.getByLabel('Name').inputValue(), 'Thea Lenta');
   }));
@@ -190,6 +199,7 @@ test('a dashboard that cannot be loaded says so and loads at the next try', () =
     await page.unroute(`${api}/dashboard`);
     await page.getByRole('button', { name: 'Try again' }).click();
     await view(page, 'none');
+    assert.equal(await page.locator(':focus').textContent(), 'She is waiting to be imagined');
   }));
 
 test('while the dashboard is loading its frame is there already', () =>
@@ -256,12 +266,19 @@ test('nobody is asked while nobody looks, and at once when somebody looks again'
         Object.defineProperty(document, 'hidden', { configurable: true, value });
         document.dispatchEvent(new Event('visibilitychange'));
       }, hidden);
+    // The page is put away while a question is on its way.
+    const putAway = async (route) => {
+      await setHidden(true);
+      await route.continue();
+    };
+    await page.route(`${api}/dashboard`, putAway, { times: 1 });
+    const last = await page.waitForResponse(`${api}/dashboard`);
+    await last.finished();
+
     let asked = 0;
     page.on('request', (request) => {
       if (request.method() === 'GET' && request.url() === `${api}/dashboard`) asked += 1;
     });
-
-    await setHidden(true);
     await page.clock.runFor(60_000);
     assert.equal(asked, 0);
     const answered = page.waitForResponse(`${api}/dashboard`);

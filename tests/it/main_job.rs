@@ -109,6 +109,9 @@ async fn no_log_line_of_a_function_holds_a_secret_or_personal_data() {
     let answer =
         http.post(format!("{}/influencers", setting("FUNCTIONS_URL"))).bearer_auth(&token).body(wish()).send().await;
     assert_eq!(answer.unwrap().status(), StatusCode::ACCEPTED);
+    let private = http.post(format!("{}/influencers", setting("FUNCTIONS_URL"))).bearer_auth(&token);
+    let answer = private.body("\"my private life\"").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     let log = std::fs::read_to_string(setting("STACK_LOG")).unwrap();
     let of_a_function = |line: &&str| {
         ["create-influencer", "get-dashboard", "n8n-callback", "fetch-image"].iter().any(|name| line.starts_with(name))
@@ -120,6 +123,7 @@ async fn no_log_line_of_a_function_holds_a_secret_or_personal_data() {
         token_start,
         "@example.com",
         "architect from Lisbon",
+        "private life",
         &setting("SUPABASE_SECRET_KEY"),
         &setting("SUPABASE_JWT_SECRET"),
         &setting("N8N_WEBHOOK_SECRET"),

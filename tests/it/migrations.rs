@@ -17,13 +17,17 @@ const SUPABASE: &str = "
     grant usage on schema public to anon, authenticated, service_role;
 ";
 
-/// The prototype: its five tables, `id` everywhere and `user_id` in three, no rules.
+/// The prototype: its five tables, `id` everywhere and `user_id` in three; few rules, and one that is too kind.
 const PROTOTYPE: &str = "
-    create table public.users (id uuid primary key default gen_random_uuid(), email text, plan text default 'free',
+    create table public.users (id uuid primary key default gen_random_uuid(), email text not null, plan text default 'free',
         credits integer default 4, created_at timestamptz default now());
-    create table public.influencers (id uuid primary key default gen_random_uuid(), user_id uuid, name text, bio text,
-        vibe text, base_prompt text, seed bigint, initial_image_url text, is_locked boolean, created_at timestamptz default now());
-    create table public.images (id uuid primary key default gen_random_uuid(), user_id uuid, image_url text);
+    create table public.influencers (id uuid primary key default gen_random_uuid(),
+        user_id uuid references public.users (id) on delete cascade, name text, bio text, vibe text, base_prompt text,
+        seed bigint, initial_image_url text, is_locked boolean, created_at timestamp default now());
+    alter table public.influencers enable row level security;
+    create policy everybody on public.influencers for all using (true);
+    create table public.images (id uuid primary key default gen_random_uuid(), user_id uuid, image_url text,
+        influencer_id uuid references public.influencers (id) on delete cascade);
     create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid);
     create table public.messages (id uuid primary key default gen_random_uuid(), chat_id uuid, content text);
 ";
@@ -83,16 +87,17 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
     db.batch_execute(&format!(
         "insert into auth.users (id) values ('{clara}'), ('{eve}'), ('{late}');
          insert into public.users (id, email, plan, credits) values
-            ('{clara}', 'c@example.com', 'pro', 17), ('{eve}', 'e@example.com', 'free', 4), ('{orphan}', 'o@example.com', 'free', 0);
-         -- Clara has two: a locked one and a newer, unfinished one. Eve's was never finished.
+            ('{clara}', 'c@example.com', 'pro', 17), ('{eve}', 'e@example.com', null, null), ('{orphan}', 'o@example.com', 'free', 0);
+         -- Clara has two: a locked one and a newer, unfinished one. Eve has two that were never finished.
          insert into public.influencers (id, user_id, name, bio, vibe, base_prompt, seed, initial_image_url, is_locked, created_at) values
             ('{c1}', '{clara}', 'Ada', 'b', 'v', 'p', 7, 'https://old.example.com/media/ada.png', true, '2025-01-01'),
             ('{c2}', '{clara}', 'Bea', 'b', 'v', null, null, null, false, '2025-02-01'),
+            ('{e0}', '{eve}', 'Dora', 'b', 'v', null, null, null, null, '2025-02-01'),
             ('{e1}', '{eve}', 'Cleo', '', null, null, null, null, null, '2025-03-01');
-         insert into public.images (user_id, image_url) values ('{clara}', 'u'), ('{orphan}', 'u');
+         insert into public.images (user_id, image_url, influencer_id) values ('{clara}', 'u', '{c2}'), ('{orphan}', 'u', null);
          insert into public.chats (id, user_id) values ('{chat}', '{clara}');
          insert into public.messages (chat_id, content) values ('{chat}', 'hello');",
-        c1 = Uuid::from_u128(11), c2 = Uuid::from_u128(12), e1 = Uuid::from_u128(13), chat = Uuid::from_u128(21),
+        c1 = Uuid::from_u128(11), c2 = Uuid::from_u128(12), e0 = Uuid::from_u128(13), e1 = Uuid::from_u128(14), chat = Uuid::from_u128(21),
     ))
     .await
     .unwrap();
@@ -121,8 +126,25 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
         (&cleo["state"], &cleo["is_locked"], &cleo["created_at"]),
         (&json!("failed"), &json!(false), &Value::Null)
     );
-    assert_eq!(rows(&db, "influencers_replaced").await[0]["name"], "Bea", "kept aside, not thrown away");
-    assert_eq!(rows(&db, "images").await.as_array().unwrap().len(), 2);
+    assert_eq!((&cleo["name"], &cleo["vibe"]), (&json!("Cleo"), &json!("")), "the newer one");
+    assert!(cleo["requested_at"].as_str().unwrap().starts_with("2025-03-01"));
+    let replaced = rows(&db, "influencers_replaced").await;
+    assert_eq!(
+        (&replaced[0]["name"], &replaced[1]["name"]),
+        (&json!("Bea"), &json!("Dora")),
+        "kept aside, not thrown away"
+    );
+    let images = rows(&db, "images").await;
+    let images = images.as_array().unwrap();
+    assert_eq!(images.len(), 2, "nothing went with the replaced ones");
+    assert!(
+        images.iter().any(|image| image["influencer_id"] == ada["id"]),
+        "what pointed to the replaced one points to her"
+    );
+    let policies = "select count(*) from pg_policies where schemaname = 'public' and policyname = 'everybody'";
+    assert_eq!(db.query_one(policies, &[]).await.unwrap().get::<_, i64>(0), 0, "the prototype's policies are gone");
+    let eve_row = users.as_array().unwrap().iter().find(|user| user["id"] == json!(eve)).unwrap();
+    assert_eq!((&eve_row["plan"], &eve_row["credits"]), (&json!("free"), &json!(4)));
     assert_eq!(rows(&db, "messages").await[0]["content"], "hello");
 
     // The rules hold for what comes now.

@@ -17,7 +17,7 @@ impl Wish {
     /// Parses the body; names every bad field at once.
     pub(crate) fn parse(body: &Body) -> Result<Self, ApiError> {
         let object: Map<String, Value> =
-            serde_json::from_slice(body).map_err(|error| ApiError::malformed_json().because(error))?;
+            serde_json::from_slice(body).map_err(|error| ApiError::malformed_json(&error))?;
         let mut errors = Vec::new();
         let name = field(&object, "name", CharacterName::parse, &mut errors);
         let bio = field(&object, "bio", Bio::parse, &mut errors);

@@ -25,8 +25,10 @@ use tokio::sync::Semaphore;
 pub use config::Config;
 use picture::PictureError;
 
-/// A fetch that takes longer is tried again later: the function itself has 30 s.
-const FETCH_TOTAL: Duration = Duration::from_secs(15);
+/// All that is done for one image. The function has 30 s, and needs some to read the set-up before and to record a failure after.
+const BRING_TOTAL: Duration = Duration::from_secs(18);
+/// A fetch that takes longer is tried again later.
+const FETCH_TOTAL: Duration = Duration::from_secs(12);
 /// A silence of the other side that is long enough to give up.
 const FETCH_STALL: Duration = Duration::from_secs(5);
 
@@ -88,7 +90,8 @@ pub async fn handle(deps: Arc<Deps>, message: Message<FetchImage>) -> anyhow::Re
         return Ok(());
     }
 
-    match bring(&deps, job).await {
+    let brought = tokio::time::timeout(BRING_TOTAL, bring(&deps, job)).await;
+    match brought.unwrap_or_else(|late| Err(BringError::Later(late.into()))) {
         Ok(()) => Ok(()),
         Err(BringError::Never(failure, cause)) => fail(&deps, job, failure, &cause).await,
         Err(BringError::Later(cause)) => {

@@ -90,8 +90,8 @@ async fn shown(media: &MediaStore, her: OwnInfluencer, now: Timestamp) -> anyhow
         _ => None,
     };
     let link = match her.initial_image_url {
-        Some(url) => Some(media.link(&url, now).await?),
-        None => None,
+        Some(url) if state == State::Ready => Some(media.link(&url, now).await?),
+        _ => None,
     };
     Ok(Shown {
         id: her.id,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 /// Most characters of a base prompt.
 const MAX_PROMPT: usize = 8000;
-/// Most bytes of an image's URL.
+/// Most characters of an image's URL.
 const MAX_URL: usize = 2048;
 /// Most characters of the workflow's own sentence that a user is shown.
 const MAX_ERROR: usize = 300;
@@ -34,7 +34,7 @@ impl Callback {
     /// Parses the body; names every bad field at once.
     pub(crate) fn parse(body: &Body) -> Result<Self, ApiError> {
         let object: Map<String, Value> =
-            serde_json::from_slice(body).map_err(|error| ApiError::malformed_json().because(error))?;
+            serde_json::from_slice(body).map_err(|error| ApiError::malformed_json(&error))?;
         let mut errors = Vec::new();
         let influencer_id: Option<InfluencerId> =
             field(&object, "influencer_id", "must be a UUID", |_| true, &mut errors);
@@ -46,7 +46,7 @@ impl Callback {
                 let prompt = "must be a text of 1 to 8000 characters";
                 let base_prompt = field(&object, "base_prompt", prompt, |text| fits(text, MAX_PROMPT), &mut errors);
                 let seed = field(&object, "seed", "must be an integer, 0 or more", |seed| *seed >= 0, &mut errors);
-                let url = "must be a URL of at most 2048 bytes";
+                let url = "must be a URL of at most 2048 characters";
                 let image_url = field(&object, "image_url", url, |text| fits(text, MAX_URL), &mut errors);
                 match (base_prompt, seed, image_url) {
                     (Some(base_prompt), Some(seed), Some(image_url)) => Some(Ok(Made { base_prompt, seed, image_url })),

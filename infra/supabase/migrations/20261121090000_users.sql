@@ -6,18 +6,27 @@
 do $$
 declare
   wrong text;
+  old record;
 begin
-  select string_agg(format('public.%I.id is %s', c.table_name, c.data_type), ', ' order by c.table_name)
+  select string_agg(format('public.%I.%I is %s', c.table_name, c.column_name, c.data_type), ', ' order by c.table_name, c.column_name)
     into wrong
     from information_schema.columns c
    where c.table_schema = 'public'
      and c.table_name in ('users', 'influencers', 'images', 'chats', 'messages')
-     and c.column_name = 'id'
+     and c.column_name in ('id', 'user_id', 'influencer_id', 'chat_id')
      and c.data_type <> 'uuid';
   if wrong is not null then
     raise exception 'cannot upgrade: %', wrong
       using hint = 'Ids have to be uuid first. docs/IDS.md, "Ids that are numbers", has the statements.';
   end if;
+
+  -- Policies add up: one of the prototype's that lets everybody read would go on doing so beside ours.
+  for old in
+    select tablename, policyname from pg_policies
+     where schemaname = 'public' and tablename in ('users', 'influencers', 'images', 'chats', 'messages')
+  loop
+    execute format('drop policy %I on public.%I', old.policyname, old.tablename);
+  end loop;
 end
 $$;
 
@@ -32,6 +41,25 @@ alter table public.users
   add column if not exists plan text not null default 'free',
   add column if not exists credits integer not null default 4,
   add column if not exists created_at timestamptz not null default now();
+
+-- The prototype's gaps, and its own columns: signing up fills only ours, so the others may stay empty.
+update public.users set plan = coalesce(plan, 'free'), credits = coalesce(credits, 4) where plan is null or credits is null;
+alter table public.users
+  alter column plan set default 'free', alter column plan set not null,
+  alter column credits set default 4, alter column credits set not null;
+do $$
+declare
+  theirs text;
+begin
+  for theirs in
+    select column_name from information_schema.columns
+     where table_schema = 'public' and table_name = 'users' and is_nullable = 'NO' and column_default is null
+       and column_name not in ('id', 'plan', 'credits', 'created_at')
+  loop
+    execute format('alter table public.users alter column %I drop not null', theirs);
+  end loop;
+end
+$$;
 
 comment on table public.users is 'One row for each person who signed up; the id is auth.users.id.';
 comment on column public.users.plan is 'free or pro.';
@@ -52,7 +80,6 @@ grant select (id, plan, credits, created_at) on public.users to authenticated;
 grant all on public.users to service_role;
 
 alter table public.users enable row level security;
-drop policy if exists "users see their own row" on public.users;
 create policy "users see their own row" on public.users
   for select to authenticated using (id = (select auth.uid()));
 

@@ -35,21 +35,21 @@ comment on column public.influencers.attempt is 'Counts the starts of the set-up
 comment on column public.influencers.deadline_at is 'An unfinished set-up past this moment has timed out.';
 comment on column public.influencers.callback_digest is 'SHA-256 of the recorded callback, to know it when it comes again.';
 
--- created_at now says when she was complete, not when the row was inserted.
+-- created_at now says when she was complete, not when the row was inserted; and it knows its time zone.
 alter table public.influencers alter column created_at drop default, alter column created_at drop not null;
+do $$
+begin
+  if exists (select from information_schema.columns where table_schema = 'public' and table_name = 'influencers'
+             and column_name = 'created_at' and data_type = 'timestamp without time zone') then
+    alter table public.influencers alter column created_at type timestamptz using created_at at time zone 'UTC';
+  end if;
+end
+$$;
 
--- The prototype's rows, once: complete ones are ready, the others failed and may be tried again.
 drop trigger if exists a_locked_influencer_never_changes on public.influencers;
-update public.influencers
-   set is_locked = coalesce(is_locked and initial_image_url is not null, false),
-       created_at = case when is_locked and initial_image_url is not null then coalesce(created_at, now()) end,
-       state = case when is_locked and initial_image_url is not null then 'ready' else 'failed' end,
-       failure_code = case when is_locked and initial_image_url is not null then null else 'incomplete' end,
-       failure_message = case when is_locked and initial_image_url is not null then null
-                              else 'Her set-up was never finished. Please try again.' end
- where state is null;
 
--- More than one for a user: the best stays (locked, then newest), the others are kept aside, never thrown away.
+-- More than one for a user: the best stays (locked, then newest). The others are kept aside, never thrown away; what points
+-- to them points to her from now on.
 create table if not exists public.influencers_replaced (like public.influencers);
 comment on table public.influencers_replaced is 'Second and later characters of one user, from before a user had at most one.';
 revoke all on public.influencers_replaced from anon, authenticated;
@@ -57,26 +57,51 @@ grant all on public.influencers_replaced to service_role;
 alter table public.influencers_replaced enable row level security;
 
 do $$
+declare
+  pointer record;
 begin
-  if exists (select from public.influencers group by user_id having count(*) > 1) then
-    with ranked as (
-      select id, row_number() over (partition by user_id order by is_locked desc, created_at desc nulls last, id) as place
-        from public.influencers
-    ), replaced as (
-      delete from public.influencers using ranked
-       where influencers.id = ranked.id and ranked.place > 1
-      returning influencers.*
-    )
-    insert into public.influencers_replaced select * from replaced;
-  end if;
+  create temporary table replacement as
+    select id, first_value(id) over best as kept
+      from public.influencers
+    window best as (partition by user_id order by is_locked desc nulls last, created_at desc nulls last, id);
+  delete from replacement where id = kept;
+
+  for pointer in
+    select c.conrelid::regclass as child, a.attname as col
+      from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+     where c.contype = 'f' and c.confrelid = 'public.influencers'::regclass
+  loop
+    execute format('update %s child set %I = r.kept from replacement r where child.%I = r.id', pointer.child, pointer.col, pointer.col);
+  end loop;
+
+  with replaced as (
+    delete from public.influencers using replacement where influencers.id = replacement.id returning influencers.*
+  )
+  insert into public.influencers_replaced select * from replaced;
+  drop table replacement;
 end
 $$;
 
+-- The prototype's rows, once: complete ones are ready, the others failed and may be tried again.
+update public.influencers
+   set name = coalesce(name, ''), bio = coalesce(bio, ''), vibe = coalesce(vibe, ''),
+       is_locked = coalesce(is_locked and initial_image_url is not null, false),
+       requested_at = coalesce(created_at, requested_at),
+       created_at = case when is_locked and initial_image_url is not null then coalesce(created_at, now()) end,
+       state = case when is_locked and initial_image_url is not null then 'ready' else 'failed' end,
+       failure_code = case when is_locked and initial_image_url is not null then null else 'incomplete' end,
+       failure_message = case when is_locked and initial_image_url is not null then null
+                              else 'Her set-up was never finished. Please try again.' end
+ where state is null;
+
 alter table public.influencers
+  alter column name set not null, alter column bio set not null, alter column vibe set not null,
   alter column is_locked set default false, alter column is_locked set not null,
   alter column state set default 'requested', alter column state set not null;
 
-create unique index if not exists influencers_user_id_key on public.influencers (user_id);
+-- A constraint and not just an index: PostgREST tells by it that a user has one influencer and not a list.
+alter table public.influencers drop constraint if exists influencers_user_id_key;
+alter table public.influencers add constraint influencers_user_id_key unique (user_id);
 
 alter table public.influencers drop constraint if exists influencers_belong_to_a_user;
 alter table public.influencers add constraint influencers_belong_to_a_user
@@ -117,6 +142,5 @@ grant select (id, user_id, name, bio, vibe, state, requested_at, deadline_at, fa
 grant all on public.influencers to service_role;
 
 alter table public.influencers enable row level security;
-drop policy if exists "users see their own influencer" on public.influencers;
 create policy "users see their own influencer" on public.influencers
   for select to authenticated using (user_id = (select auth.uid()));

@@ -28,6 +28,5 @@ grant select (id, user_id, influencer_id, image_url, prompt, created_at) on publ
 grant all on public.images to service_role;
 
 alter table public.images enable row level security;
-drop policy if exists "users see their own images" on public.images;
 create policy "users see their own images" on public.images
   for select to authenticated using (user_id = (select auth.uid()));

@@ -26,7 +26,6 @@ grant select (id, user_id, influencer_id, created_at) on public.chats to authent
 grant all on public.chats to service_role;
 
 alter table public.chats enable row level security;
-drop policy if exists "users see their own chats" on public.chats;
 create policy "users see their own chats" on public.chats
   for select to authenticated using (user_id = (select auth.uid()));
 
@@ -53,7 +52,6 @@ grant select (id, chat_id, role, content, created_at) on public.messages to auth
 grant all on public.messages to service_role;
 
 alter table public.messages enable row level security;
-drop policy if exists "users see the messages of their chats" on public.messages;
 create policy "users see the messages of their chats" on public.messages
   for select to authenticated using (
     exists (select from public.chats where chats.id = messages.chat_id and chats.user_id = (select auth.uid()))

@@ -3,36 +3,42 @@
 //! Deliberately plain words and ages. It is the first gate, in front of the workflow's own prompt ("an adult, 25 or older")
 //! and the model's safety filter, so it prefers a wrong refusal that can be reworded to a miss.
 
-/// Words that say "under age" by themselves.
+use unicode_normalization::UnicodeNormalization;
+
+/// Words, and up to three words in a row, that say "under age" by themselves.
 const WORDS: &[&str] = &[
     "adolescent",
+    "a child",
+    "a kid",
+    "a minor",
     "babygirl",
-    "barely-legal",
-    "child",
-    "children",
+    "barely legal",
+    "child bride",
     "highschooler",
+    "high schooler",
+    "is child",
     "jailbait",
     "juvenile",
-    "kid",
-    "kids",
-    "lil-girl",
-    "little-boy",
-    "little-girl",
+    "lil girl",
+    "little boy",
+    "little girl",
     "loli",
     "lolicon",
     "lolita",
-    "minor",
+    "middle schooler",
     "minors",
     "pedo",
+    "prepubescent",
     "preschooler",
     "preteen",
-    "pre-teen",
-    "prepubescent",
+    "pre teen",
     "pubescent",
+    "school boy",
+    "school girl",
+    "school pupil",
+    "school student",
     "schoolboy",
     "schoolgirl",
-    "school-boy",
-    "school-girl",
     "shota",
     "teen",
     "teenage",
@@ -43,13 +49,15 @@ const WORDS: &[&str] = &[
     "toddler",
     "tween",
     "underage",
-    "under-age",
+    "under age",
     "underaged",
-    "young-girl",
-    "young-boy",
-    "middle-schooler",
-    "high-schooler",
+    "young boy",
+    "young girl",
 ];
+
+/// What somebody may have, or have been, without being one herself.
+const BEFORE_A_CHILD: &[&str] =
+    &["as", "have", "having", "has", "had", "adopted", "raised", "raising", "raises", "of", "with", "for"];
 
 /// Numbers below eighteen, as words.
 const NUMBERS: &[&str] = &[
@@ -75,28 +83,37 @@ const NUMBERS: &[&str] = &[
 
 /// True when the text names an age below eighteen or uses a word for somebody under age.
 pub(crate) fn describes_minor(text: &str) -> bool {
-    let lower = text.to_lowercase();
+    // Compatibility forms: digits of full width are digits.
+    let lower = text.nfkc().collect::<String>().to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let word = |i: Option<usize>| i.and_then(|i| words.get(i)).copied().unwrap_or("");
 
     let named = |i: usize| {
-        let pair = words.get(i + 1).map(|next| format!("{}-{next}", words[i]));
-        WORDS.contains(&words[i]) || pair.is_some_and(|pair| WORDS.contains(&pair.as_str()))
+        let has_one = words[i] == "a" && BEFORE_A_CHILD.contains(&word(i.checked_sub(1)));
+        let run = |length: usize| words.get(i..i + length).map(|run| run.join(" "));
+        !has_one && (1..=3).filter_map(run).any(|run| WORDS.contains(&run.as_str()))
     };
-    // "16yo", "16 yo", "16 y o", "16 years old", "sixteen year old", "aged 16", "age 16", "turned 16", "is 16"
+    // "16yo", "16 yo", "16 y o", "16 years old", "sixteen year old", "aged 16", "turned 16", "she is 16", "I'm 15"
     let aged = |i: usize| {
-        let word = words[i];
-        let digits = word.trim_end_matches(|c: char| c.is_alphabetic());
-        let suffix = &word[digits.len()..];
-        let age = digits.parse::<u32>().ok().or_else(|| NUMBERS.iter().position(|n| *n == word).map(|n| n as u32));
-        let suffix = if NUMBERS.contains(&word) { "" } else { suffix };
-        let after = |n: usize| words.get(i + n).copied().unwrap_or("");
-        let before = if i > 0 { words[i - 1] } else { "" };
-        let unit = |w: &str| matches!(w, "year" | "years" | "yr" | "yrs" | "yo" | "y" | "yos");
-        age.is_some_and(|age| age < 18)
-            && (unit(suffix) && (suffix == "yo" || after(1) == "old" || after(1) == "o")
-                || suffix.is_empty() && after(1) == "yo"
-                || suffix.is_empty() && unit(after(1)) && (after(2) == "old" || after(2) == "o")
-                || suffix.is_empty() && matches!(before, "age" | "aged" | "turned"))
+        let (before, after, second) = (word(i.checked_sub(1)), word(Some(i + 1)), word(Some(i + 2)));
+        let digits = words[i].trim_end_matches(char::is_alphabetic);
+        let (age, suffix) = match NUMBERS.iter().position(|number| *number == words[i]) {
+            Some(age) => (age, ""),
+            None => match digits.parse() {
+                Ok(age) => (age, &words[i][digits.len()..]),
+                Err(_) => return false,
+            },
+        };
+        let unit = |w: &str| matches!(w, "year" | "years" | "yr" | "yrs" | "y");
+        let old = |w: &str| matches!(w, "old" | "o");
+        let said = suffix == "yo"
+            || unit(suffix) && old(after)
+            || suffix.is_empty()
+                && (after == "yo"
+                    || unit(after) && old(second)
+                    || matches!(before, "age" | "aged" | "turned" | "turning")
+                    || matches!(before, "is" | "m" | "im" | "only" | "just" | "barely") && (10..18).contains(&age));
+        age < 18 && said
     };
     (0..words.len()).any(|i| named(i) || aged(i))
 }
@@ -125,6 +142,15 @@ mod tests {
             "loli",
             "a little girl",
             "5yrs old",
+            "She is 16.",
+            "I'm 15",
+            "im 14",
+            "only seventeen",
+            "a high school student",
+            "１６ years old",
+            "still a child",
+            "She is a kid",
+            "a minor",
         ] {
             assert!(describes_minor(text), "{text}");
         }
@@ -147,6 +173,14 @@ mod tests {
             "teenybopper music from 1999 is not her thing",
             "canteen chef",
             "seven oceans sailed",
+            "mother of two children",
+            "she has a child",
+            "as a child she lived in Porto",
+            "She is 26.",
+            "a high school teacher",
+            "played in B flat minor",
+            "10 out of 10",
+            "adopted a kid goat",
         ] {
             assert!(!describes_minor(text), "{text}");
         }

@@ -6,6 +6,11 @@ use lambda_http::{
 };
 use serde::Serialize;
 
+/// What was wrong with a JSON text, for the log: serde's own words would quote the text, and with it personal data.
+pub fn json_cause(error: &serde_json::Error) -> anyhow::Error {
+    anyhow::anyhow!("{:?} error in JSON at line {} column {}", error.classify(), error.line(), error.column())
+}
+
 /// What is wrong with one field of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
@@ -34,9 +39,10 @@ impl ApiError {
         Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
     }
 
-    /// 400: the body is not JSON.
-    pub fn malformed_json() -> Self {
+    /// 400: the body is not the JSON object that it should be.
+    pub fn malformed_json(error: &serde_json::Error) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed_json", "The body must be a JSON object.")
+            .because(json_cause(error))
     }
 
     /// 401: nobody we know is calling.

@@ -9,15 +9,14 @@ use lambda_http::{
 };
 use serde::Serialize;
 
-use crate::ApiError;
+use crate::{ApiError, json_cause};
 
 /// A JSON response that nobody caches.
 ///
 /// # Errors
 /// When `body` cannot be written as JSON.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, ApiError> {
-    let body =
-        serde_json::to_string(body).map_err(|error| anyhow::Error::new(error).context("failed to write JSON"))?;
+    let body = serde_json::to_string(body).map_err(|error| json_cause(&error).context("failed to write JSON"))?;
     let mut response = Response::new(Body::Text(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

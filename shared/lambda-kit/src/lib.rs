@@ -7,7 +7,7 @@ mod http;
 mod queue;
 mod settings;
 
-pub use error::{ApiError, FieldError};
+pub use error::{ApiError, FieldError, json_cause};
 pub use http::{json, serve_http};
 pub use lambda_runtime::Error;
 pub use queue::{Message, run_batch, serve_queue};

@@ -2,11 +2,12 @@
 
 use std::{future::Future, sync::Arc, time::Instant};
 
-use anyhow::Context;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{StreamExt, stream};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
+
+use crate::json_cause;
 
 /// Records of a batch that are worked on at the same time.
 const CONCURRENCY: usize = 4;
@@ -84,7 +85,8 @@ where
 
 fn parse<T: DeserializeOwned>(record: &SqsMessage) -> anyhow::Result<Message<T>> {
     let body = record.body.as_deref().unwrap_or_default();
-    let body = serde_json::from_str(body).context("the message's body is not what this queue carries")?;
+    let body = serde_json::from_str(body)
+        .map_err(|error| json_cause(&error).context("the message's body is not what this queue carries"))?;
     let count = record.attributes.get("ApproximateReceiveCount");
     Ok(Message { body, receive_count: count.and_then(|count| count.parse().ok()).unwrap_or(1) })
 }

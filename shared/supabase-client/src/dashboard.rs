@@ -60,7 +60,8 @@ pub struct OwnInfluencer {
     pub created_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id,plan,credits,influencer:influencers(id,name,bio,vibe,state,requested_at,deadline_at,\
+// The foreign key is named, because a project may have another one between the same tables.
+const COLUMNS: &str = "id,plan,credits,influencer:influencers!influencers_belong_to_a_user(id,name,bio,vibe,state,requested_at,deadline_at,\
                        failure_code,failure_message,initial_image_url,created_at)";
 
 impl AsCaller {

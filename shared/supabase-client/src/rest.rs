@@ -1,5 +1,6 @@
 //! What every request to PostgREST has in common.
 
+use lambda_kit::json_cause;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -52,7 +53,7 @@ pub(crate) async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result
     let status = response.status();
     let body = response.bytes().await.map_err(unavailable)?;
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|error| SupabaseError::Garbled(error.into()));
+        return serde_json::from_slice(&body).map_err(|error| SupabaseError::Garbled(json_cause(&error)));
     }
     // Only the code: the message of a constraint quotes the row.
     let code = serde_json::from_slice::<Problem>(&body).map(|problem| problem.code).unwrap_or_default();
