@@ -65,11 +65,13 @@ impl Es256 {
 /// A Supabase project that publishes `keys`.
 async fn project(keys: Value) -> MockServer {
     let server = MockServer::start().await;
-    Mock::given(path("/auth/v1/.well-known/jwks.json"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "keys": keys })))
-        .mount(&server)
-        .await;
+    publish(&server, keys).await;
     server
+}
+
+async fn publish(server: &MockServer, keys: Value) {
+    let answer = ResponseTemplate::new(200).set_body_json(json!({ "keys": keys }));
+    Mock::given(path("/auth/v1/.well-known/jwks.json")).respond_with(answer).mount(server).await;
 }
 
 fn verifier(server: &MockServer) -> Verifier {
@@ -136,14 +138,17 @@ async fn a_new_key_is_fetched_once_and_an_unknown_one_causes_no_storm() {
     assert!(all.iter().all(|status| *status == 200));
     assert_eq!(server.received_requests().await.unwrap().len(), 1, "fifty callers at once, one fetch");
 
-    for _ in 0..50 {
-        assert_eq!(status(&verifier, &new.sign(&claims)).await, 401);
+    // The project rotates: the new key stands beside the old one.
+    server.reset().await;
+    publish(&server, json!([old.jwk(), new.jwk()])).await;
+    for key in [&new, &old, &new] {
+        assert_eq!(status(&verifier, &key.sign(&claims)).await, 200);
     }
-    assert_eq!(
-        server.received_requests().await.unwrap().len(),
-        1,
-        "a young set is not fetched again for an unknown key"
-    );
+    assert_eq!(server.received_requests().await.unwrap().len(), 1, "a new key is fetched once");
+    for _ in 0..50 {
+        assert_eq!(status(&verifier, &Es256::new().sign(&claims)).await, 401);
+    }
+    assert_eq!(server.received_requests().await.unwrap().len(), 1, "forged tokens do not make us ask again and again");
 }
 
 #[tokio::test]

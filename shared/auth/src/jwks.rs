@@ -12,8 +12,8 @@ use url::Url;
 
 /// Supabase's edge caches the set for this long and asks that nobody caches longer.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// An unknown `kid` asks for the set again, but not more often than this, so that forged tokens cause no storm.
-const MIN_AGE: Duration = Duration::from_secs(10);
+/// An unknown `kid` asks for the set again at once, but not more often than this, so that forged tokens cause no storm.
+const BETWEEN_UNKNOWN: Duration = Duration::from_secs(10);
 
 /// Keys by `kid`, fetched when first needed.
 #[derive(Debug)]
@@ -21,7 +21,15 @@ pub(crate) struct Jwks {
     http: Client,
     url: Url,
     // The lock is held while fetching: callers that wait for it find the answer of the one who asked.
-    fetched: Mutex<Option<(Instant, JwkSet)>>,
+    fetched: Mutex<Option<Fetched>>,
+}
+
+#[derive(Debug)]
+struct Fetched {
+    set: JwkSet,
+    at: Instant,
+    /// When an unknown `kid` last asked for the set.
+    for_unknown_at: Option<Instant>,
 }
 
 impl Jwks {
@@ -35,16 +43,20 @@ impl Jwks {
     /// When the set cannot be fetched.
     pub(crate) async fn key(&self, kid: &str) -> anyhow::Result<Option<(DecodingKey, Algorithm)>> {
         let mut fetched = self.fetched.lock().await;
-        if let Some((at, set)) = fetched.as_ref() {
+        let mut for_unknown_at = None;
+        if let Some(Fetched { set, at, for_unknown_at: before }) = fetched.as_ref()
+            && at.elapsed() < MAX_AGE
+        {
             let known = set.find(kid);
-            if at.elapsed() < MIN_AGE || (known.is_some() && at.elapsed() < MAX_AGE) {
+            if known.is_some() || before.is_some_and(|before| before.elapsed() < BETWEEN_UNKNOWN) {
                 return Ok(known.and_then(usable));
             }
+            for_unknown_at = Some(Instant::now());
         }
         let response = self.http.get(self.url.clone()).send().await?.error_for_status()?;
         let set: JwkSet = response.json().await?;
         let key = set.find(kid).and_then(usable);
-        *fetched = Some((Instant::now(), set));
+        *fetched = Some(Fetched { set, at: Instant::now(), for_unknown_at });
         Ok(key)
     }
 }
