@@ -26,7 +26,7 @@ test-rust: $(tools) $(venv) ## the Rust tests; T=name runs those whose name cont
 
 test-browser: $(tools) $(venv) ## the pages in a headless browser; screenshots in target/screenshots
 	cargo build --workspace --bins
-	node --test --test-reporter=spec tests/browser/
+	node local/stack/main.mjs run --database=embedded -- node --test --test-reporter=spec tests/browser/*.test.mjs
 
 test-n8n: $(tools) $(venv) ## the workflow in the real n8n (installs 1.2 GB once)
 	cargo build --workspace --bins

@@ -28,8 +28,9 @@ Options of test and run:
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const KEPT_LOGS = 10;
 
-// Runs the stack until `asked` says why to stop, a signal comes or a part dies. Answers the exit code.
-async function live(stack, { say, logs, asked, ready }) {
+// Runs the stack until `asked` says why to stop, a signal comes or a part dies. Answers the exit code. `say` tells what went
+// wrong, `note` what is going on.
+async function live(stack, { say, note, logs, asked, ready }) {
   const signal = new Promise((resolve) => {
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
       process.on(name, () => {
@@ -53,9 +54,9 @@ async function live(stack, { say, logs, asked, ready }) {
     const last = logs.lastOf(error.part).map((line) => `    ${line}\n`);
     say(`\n${error.part ? error.message : `Something broke: ${error.stack}`}\n${last.length > 0 ? `Its last lines:\n${last.join('')}` : ''}`);
   }
-  say('\nStopping everything.\n');
+  note('\nStopping everything.\n');
   await stack.stop();
-  say('Everything is stopped.\n');
+  note('Everything is stopped.\n');
   return code;
 }
 
@@ -87,7 +88,7 @@ async function dev() {
   const lines = Object.entries(stack.settings).map(([name, value]) => `${name}=${value}\n`);
   await writeFile(join(folder, 'functions.env'), lines.join(''), { mode: 0o600 });
   const ready = () => say(`\n  Open ${stack.urls.web}/sign-up\n  The mails are at ${stack.urls.sandbox}/inbox, what can go wrong at ${stack.urls.sandbox}\n  Ctrl-C stops everything.\n\n`);
-  return live(stack, { say, logs, ready, asked: new Promise(() => {}) });
+  return live(stack, { say, note: say, logs, ready, asked: new Promise(() => {}) });
 }
 
 async function openLog() {
@@ -115,8 +116,10 @@ async function fresh({ database, set }, meanwhile) {
 
   const log = await openLog();
   const logs = new Logs({ write: (line) => log.stream.write(line), coloured: false });
+  // The last words belong to the command that all this was started for.
+  const note = (text) => log.stream.write(text);
   const say = (text) => {
-    log.stream.write(text);
+    note(text);
     process.stderr.write(text);
   };
   const times = { predictionMs: 0, visibilitySeconds: 5 };
@@ -140,7 +143,7 @@ async function fresh({ database, set }, meanwhile) {
     theirs = await meanwhile(facts);
     end();
   };
-  const ours = await live(stack, { say, logs, asked, ready });
+  const ours = await live(stack, { say, note, logs, asked, ready });
   await rm(folder, { recursive: true, force: true });
   await new Promise((resolve) => log.stream.end(resolve));
   return ours || theirs;
