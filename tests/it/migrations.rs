@@ -19,17 +19,19 @@ const SUPABASE: &str = "
 
 /// The prototype: its five tables, `id` everywhere and `user_id` in three; few rules, and one that is too kind.
 const PROTOTYPE: &str = "
-    create table public.users (id uuid primary key default gen_random_uuid(), email text not null, plan text default 'free',
+    create table public.users (id uuid primary key default gen_random_uuid(), number int generated always as identity,
+        email text not null, plan text default 'free',
         credits integer default 4, created_at timestamptz default now());
     create table public.influencers (id uuid primary key default gen_random_uuid(),
-        user_id uuid references public.users (id) on delete cascade, name text, bio text, vibe text, base_prompt text,
+        user_id uuid references public.users (id), name text, bio text, vibe text, base_prompt text not null,
         seed bigint, initial_image_url text, is_locked boolean, created_at timestamp default now());
     alter table public.influencers enable row level security;
     create policy everybody on public.influencers for all using (true);
     create table public.images (id uuid primary key default gen_random_uuid(), user_id uuid, image_url text,
-        influencer_id uuid references public.influencers (id) on delete cascade);
+        influencer_id uuid references public.influencers (id));
     create table public.chats (id uuid primary key default gen_random_uuid(), user_id uuid);
-    create table public.messages (id uuid primary key default gen_random_uuid(), chat_id uuid, content text);
+    create table public.messages (id uuid primary key default gen_random_uuid(),
+        chat_id uuid references public.chats (id), content text);
 ";
 
 /// A database of its own with Supabase's beginnings.
@@ -88,12 +90,12 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
         "insert into auth.users (id) values ('{clara}'), ('{eve}'), ('{late}');
          insert into public.users (id, email, plan, credits) values
             ('{clara}', 'c@example.com', 'pro', 17), ('{eve}', 'e@example.com', null, null), ('{orphan}', 'o@example.com', 'free', 0);
-         -- Clara has two: a locked one and a newer, unfinished one. Eve has two that were never finished.
+         -- Clara has two: a complete one and a newer one that is locked but has no image. Eve has two that were never finished.
          insert into public.influencers (id, user_id, name, bio, vibe, base_prompt, seed, initial_image_url, is_locked, created_at) values
             ('{c1}', '{clara}', 'Ada', 'b', 'v', 'p', 7, 'https://old.example.com/media/ada.png', true, '2025-01-01'),
-            ('{c2}', '{clara}', 'Bea', 'b', 'v', null, null, null, false, '2025-02-01'),
-            ('{e0}', '{eve}', 'Dora', 'b', 'v', null, null, null, null, '2025-02-01'),
-            ('{e1}', '{eve}', 'Cleo', '', null, null, null, null, null, '2025-03-01');
+            ('{c2}', '{clara}', 'Bea', 'b', 'v', '', null, null, true, '2025-02-01'),
+            ('{e0}', '{eve}', 'Dora', 'b', 'v', '', null, null, null, '2025-02-01'),
+            ('{e1}', '{eve}', 'Cleo', '', null, '', null, null, null, '2025-03-01');
          insert into public.images (user_id, image_url, influencer_id) values ('{clara}', 'u', '{c2}'), ('{orphan}', 'u', null);
          insert into public.chats (id, user_id) values ('{chat}', '{clara}');
          insert into public.messages (chat_id, content) values ('{chat}', 'hello');",
@@ -162,6 +164,10 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
         "started",
         "an unfinished one may be tried again"
     );
+    let gone = "delete from auth.users where id = $1";
+    db.execute(gone, &[&clara]).await.unwrap();
+    assert_eq!(rows(&db, "influencers").await.as_array().unwrap().len(), 1, "her rows go with her");
+    assert_eq!(rows(&db, "messages").await, json!([]));
     let open = "select count(*) from information_schema.role_table_grants
                 where table_schema = 'public' and grantee in ('anon', 'authenticated') and privilege_type <> 'SELECT'";
     assert_eq!(db.query_one(open, &[]).await.unwrap().get::<_, i64>(0), 0, "default privileges are taken back");

@@ -27,6 +27,25 @@ begin
   loop
     execute format('drop policy %I on public.%I', old.policyname, old.tablename);
   end loop;
+
+  -- Columns of the prototype's own that must be given: nobody gives them any more.
+  for old in
+    select table_name, column_name from information_schema.columns
+     where table_schema = 'public' and table_name in ('users', 'influencers') and is_nullable = 'NO'
+       and column_default is null and is_identity = 'NO' and is_generated = 'NEVER'
+       and column_name not in ('id', 'user_id', 'name', 'bio', 'vibe', 'plan', 'credits', 'created_at')
+  loop
+    execute format('alter table public.%I alter column %I drop not null', old.table_name, old.column_name);
+  end loop;
+
+  -- Foreign keys of the prototype's to a user: ours let the rows go with her, and one that does not would hold her back.
+  for old in
+    select conrelid::regclass as child, conname from pg_constraint
+     where contype = 'f' and confrelid in (to_regclass('public.users'), to_regclass('auth.users'))
+       and conrelid in (to_regclass('public.influencers'), to_regclass('public.images'), to_regclass('public.chats'))
+  loop
+    execute format('alter table %s drop constraint %I', old.child, old.conname);
+  end loop;
 end
 $$;
 
@@ -42,24 +61,12 @@ alter table public.users
   add column if not exists credits integer not null default 4,
   add column if not exists created_at timestamptz not null default now();
 
--- The prototype's gaps, and its own columns: signing up fills only ours, so the others may stay empty.
+-- The prototype's gaps.
 update public.users set plan = coalesce(plan, 'free'), credits = coalesce(credits, 4) where plan is null or credits is null;
 alter table public.users
   alter column plan set default 'free', alter column plan set not null,
-  alter column credits set default 4, alter column credits set not null;
-do $$
-declare
-  theirs text;
-begin
-  for theirs in
-    select column_name from information_schema.columns
-     where table_schema = 'public' and table_name = 'users' and is_nullable = 'NO' and column_default is null
-       and column_name not in ('id', 'plan', 'credits', 'created_at')
-  loop
-    execute format('alter table public.users alter column %I drop not null', theirs);
-  end loop;
-end
-$$;
+  alter column credits set default 4, alter column credits set not null,
+  alter column created_at set default now();
 
 comment on table public.users is 'One row for each person who signed up; the id is auth.users.id.';
 comment on column public.users.plan is 'free or pro.';

@@ -48,7 +48,7 @@ $$;
 
 drop trigger if exists a_locked_influencer_never_changes on public.influencers;
 
--- More than one for a user: the best stays (locked, then newest). The others are kept aside, never thrown away; what points
+-- More than one for a user: the best stays (complete, then newest). The others are kept aside, never thrown away; what points
 -- to them points to her from now on.
 create table if not exists public.influencers_replaced (like public.influencers);
 comment on table public.influencers_replaced is 'Second and later characters of one user, from before a user had at most one.';
@@ -63,7 +63,9 @@ begin
   create temporary table replacement as
     select id, first_value(id) over best as kept
       from public.influencers
-    window best as (partition by user_id order by is_locked desc nulls last, created_at desc nulls last, id);
+     where user_id is not null
+    window best as (partition by user_id order by (is_locked and initial_image_url is not null) desc nulls last,
+                    created_at desc nulls last, id);
   delete from replacement where id = kept;
 
   for pointer in

@@ -1,5 +1,21 @@
 -- Chats of a user and their messages. A message belongs to a user through its chat, so it has no user_id of its own.
 
+-- As for users: foreign keys of the prototype's that would hold an influencer or a chat back.
+do $$
+declare
+  old record;
+begin
+  for old in
+    select conrelid::regclass as child, conname from pg_constraint
+     where contype = 'f' and conname not in ('images_show_an_influencer', 'chats_are_with_an_influencer', 'messages_belong_to_a_chat')
+       and confrelid in (to_regclass('public.influencers'), to_regclass('public.chats'))
+       and conrelid in (to_regclass('public.images'), to_regclass('public.chats'), to_regclass('public.messages'))
+  loop
+    execute format('alter table %s drop constraint %I', old.child, old.conname);
+  end loop;
+end
+$$;
+
 create table if not exists public.chats (
   id uuid primary key default gen_random_uuid(),
   user_id uuid not null
