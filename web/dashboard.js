@@ -42,9 +42,10 @@ $('log-out').addEventListener('click', () => {
   logOutAndLeave('logged-out');
 });
 
-// In another tab, or because the session could not be refreshed. What was typed stays for when the same person is back.
+// In another tab, or because the session could not be refreshed: it is gone already, and by now there may be a newer one that
+// is not ours to end. What was typed stays for when the same person is back.
 onLogOut(() => {
-  if (!leaving) logOutAndLeave('session-ended');
+  if (!leaving) location.replace('/login?note=session-ended');
 });
 
 // "Back" after a log-out may bring this page from the browser's memory, with her picture on it.

@@ -53,7 +53,7 @@ function callbackToken(influencer) {
 
 // Her set-up has begun, and with `pending` the workflow has answered.
 async function influencerOf(user, { pending }) {
-  const wish = { p_user_id: user.id, p_name: 'Clara', p_bio: 'A 29 year old architect.', p_vibe: 'calm', p_deadline_seconds: 600 };
+  const wish = { p_user_id: user.id, p_request_id: randomUUID(), p_name: 'Clara', p_bio: 'A 29 year old architect.', p_vibe: 'calm', p_deadline_seconds: 600 };
   const { influencer } = await rpc('request_influencer', wish);
   const made = { p_influencer_id: influencer.id, p_attempt: 1, p_base_prompt: 'Clara', p_seed: 1, p_image_url: 'https://example.com' };
   if (pending) await rpc('record_callback', made);

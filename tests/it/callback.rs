@@ -125,6 +125,26 @@ async fn a_signature_is_as_good_as_a_token() {
 }
 
 #[tokio::test]
+async fn a_signed_answer_without_a_number_never_meets_a_later_start() {
+    let (user, id) = requested().await;
+    database().await.execute("update public.influencers set attempt = 2 where id = $1", &[&id]).await.unwrap();
+    let before = row(&user).await;
+    let queue = own_queue().await;
+    let deps = n8n_callback(|config| config.image_queue_url = queue.parse().unwrap());
+    let secret = setting("CALLBACK_HMAC_SECRET");
+    for late in [made(id), json!({ "influencer_id": id, "error": "too late" })] {
+        let answer = Answer::from(n8n_callback::handle(deps.clone(), signed(&late, &secret, Timestamp::now())).await);
+        assert_eq!((answer.status, answer.code.as_str()), (409, "superseded"));
+    }
+    assert_eq!(row(&user).await, before);
+
+    let mut numbered = made(id);
+    numbered["attempt"] = json!(2);
+    let request = signed(&numbered, &secret, Timestamp::now());
+    assert_eq!(Answer::from(n8n_callback::handle(deps, request).await).status, 202);
+}
+
+#[tokio::test]
 async fn a_locked_influencer_an_earlier_attempt_and_another_result_are_conflicts() {
     let deps = n8n_callback(|_| {});
     let failed = |id| json!({ "influencer_id": id, "error": "too late" });

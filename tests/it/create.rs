@@ -49,7 +49,7 @@ async fn a_request_answers_202_and_starts_one_signed_workflow() {
     assert_eq!(
         body,
         json!({
-            "influencer_id": her["id"], "user_id": user.id, "name": "Clara",
+            "influencer_id": her["id"], "user_id": user.id, "attempt": 1, "name": "Clara",
             "bio": "A 29 year old architect from Lisbon.", "vibe": "calm, curious",
             "callback_url": setting("CALLBACK_URL"), "callback_token": token,
         })

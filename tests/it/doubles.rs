@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -112,6 +112,8 @@ pub enum Mode {
     Hang,
     /// Passes everything on until a request holds these bytes, which it swallows and never answers.
     HangAt(&'static str),
+    /// Passes everything on, but loses the answer to the first request that holds these bytes.
+    LoseAnswerTo(&'static str),
 }
 
 /// Stands before a real part and fails on demand.
@@ -120,6 +122,9 @@ pub struct Proxy {
     mode: watch::Sender<Mode>,
     swallowed: Arc<Notify>,
 }
+
+/// Whether an answer was lost already.
+type Lost = Arc<AtomicBool>;
 
 impl Proxy {
     /// Before the part at `target`, passing everything on until told otherwise.
@@ -132,14 +137,15 @@ impl Proxy {
         let (mode, modes) = watch::channel(Mode::Pass);
         let swallowed = Arc::new(Notify::new());
         let notify = Arc::clone(&swallowed);
+        let lost = Lost::default();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (mut modes, notify) = (modes.clone(), Arc::clone(&notify));
+                let (mut modes, notify, lost) = (modes.clone(), Arc::clone(&notify), Arc::clone(&lost));
                 tokio::spawn(async move {
                     let mode = *modes.borrow_and_update();
                     // A change of mode ends the connections of the old one.
                     tokio::select! {
-                        () = serve(mode, stream, address, notify) => {}
+                        () = serve(mode, stream, address, notify, lost) => {}
                         _ = modes.changed() => {}
                     }
                 });
@@ -159,7 +165,7 @@ impl Proxy {
     }
 }
 
-async fn serve(mode: Mode, mut here: TcpStream, target: SocketAddr, swallowed: Arc<Notify>) {
+async fn serve(mode: Mode, mut here: TcpStream, target: SocketAddr, swallowed: Arc<Notify>, lost: Lost) {
     match mode {
         Mode::Refuse => {}
         Mode::Hang => drop(tokio::io::copy(&mut here, &mut tokio::io::sink()).await),
@@ -174,6 +180,18 @@ async fn serve(mode: Mode, mut here: TcpStream, target: SocketAddr, swallowed: A
             let Ok(mut there) = TcpStream::connect(target).await else { return };
             let _ = copy_bidirectional(&mut here, &mut there).await;
         }
+        Mode::LoseAnswerTo(needle) => {
+            let Ok(mut there) = TcpStream::connect(target).await else { return };
+            let mut chunk = vec![0; 1 << 16];
+            let Ok(read @ 1..) = here.read(&mut chunk).await else { return };
+            let _ = there.write_all(&chunk[..read]).await;
+            if holds(&chunk[..read], needle) && !lost.swap(true, Ordering::SeqCst) {
+                // It was carried out once it is answered.
+                let _ = there.read(&mut chunk).await;
+            } else {
+                let _ = copy_bidirectional(&mut here, &mut there).await;
+            }
+        }
         Mode::HangAt(needle) => {
             let Ok(there) = TcpStream::connect(target).await else { return };
             let (mut from_here, mut to_here) = here.into_split();
@@ -181,7 +199,7 @@ async fn serve(mode: Mode, mut here: TcpStream, target: SocketAddr, swallowed: A
             let back = tokio::spawn(async move { tokio::io::copy(&mut from_there, &mut to_here).await });
             let mut chunk = vec![0; 1 << 16];
             while let Ok(read @ 1..) = from_here.read(&mut chunk).await {
-                if chunk[..read].windows(needle.len()).any(|window| window == needle.as_bytes()) {
+                if holds(&chunk[..read], needle) {
                     swallowed.notify_one();
                     let _ = tokio::io::copy(&mut from_here, &mut tokio::io::sink()).await;
                 } else if to_there.write_all(&chunk[..read]).await.is_err() {
@@ -191,4 +209,8 @@ async fn serve(mode: Mode, mut here: TcpStream, target: SocketAddr, swallowed: A
             back.abort();
         }
     }
+}
+
+fn holds(bytes: &[u8], needle: &str) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
 }

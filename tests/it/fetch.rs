@@ -146,6 +146,15 @@ async fn what_can_never_succeed_fails_her_at_once_with_a_reason() {
         image::GrayImage::new(16_384, 8_192).write_to(&mut bytes, ImageFormat::Png).unwrap();
         bytes.into_inner()
     };
+    let large_jpeg = {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let noise = image::RgbImage::from_fn(1000, 1000, |x, y| {
+            image::Rgb([(x * y % 251) as u8, (x ^ y) as u8, (x + y) as u8])
+        });
+        noise.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+        bytes.into_inner()
+    };
+    let percent = |percent: usize| &large_jpeg[..large_jpeg.len() * percent / 100];
     let png = picture(ImageFormat::Png);
     let jpeg = picture(ImageFormat::Jpeg);
     let cases: Vec<(&str, Reply, &str)> = vec![
@@ -158,6 +167,9 @@ async fn what_can_never_succeed_fails_her_at_once_with_a_reason() {
         ("an svg", Reply::body("image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "image_invalid"),
         ("half a png", Reply::body("image/png", &png[..png.len() / 2]), "image_invalid"),
         ("a third of a jpeg", Reply::body("image/jpeg", &jpeg[..jpeg.len() / 3]), "image_invalid"),
+        ("a tenth of a large jpeg", Reply::body("image/jpeg", percent(10)), "image_invalid"),
+        ("half a large jpeg", Reply::body("image/jpeg", percent(50)), "image_invalid"),
+        ("nearly all of a large jpeg", Reply::body("image/jpeg", percent(99)), "image_invalid"),
         ("a png's signature only", Reply::body("image/png", &png[..8]), "image_invalid"),
         ("a png with a lying header", Reply::body("image/png", &bomb), "image_invalid"),
         ("134 megapixels in a few kilobytes", Reply::body("image/png", &honest_bomb), "image_too_large"),

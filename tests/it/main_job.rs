@@ -102,6 +102,16 @@ async fn an_error_is_a_problem_document_with_the_request_id() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_no_uri_is_served_like_any_other() {
+    let event = include_str!("../../events/get-dashboard/not-logged-in.json");
+    let event = event.replace(r#""rawQueryString": """#, r#""rawQueryString": "a=b c&d=<\"é#>""#);
+    assert!(event.contains("b c"));
+    let invoke = format!("{}/2015-03-31/functions/get-dashboard/invocations", setting("FUNCTIONS_URL"));
+    let answer: Value = http().post(invoke).body(event).send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["statusCode"], 401, "{answer}");
+}
+
+#[tokio::test]
 async fn no_log_line_of_a_function_holds_a_secret_or_personal_data() {
     // Logs of everything that ran so far, this test's own main job included.
     let http = http();

@@ -158,7 +158,7 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
         db.execute("insert into public.users (id) values (gen_random_uuid())", &[]).await.is_err(),
         "a user that auth does not know"
     );
-    let again = "select public.request_influencer($1, 'Dora', 'b', 'v', 60) ->> 'outcome'";
+    let again = "select public.request_influencer($1, gen_random_uuid(), 'Dora', 'b', 'v', 60) ->> 'outcome'";
     assert_eq!(
         db.query_one(again, &[&eve]).await.unwrap().get::<_, String>(0),
         "started",

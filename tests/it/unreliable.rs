@@ -150,6 +150,22 @@ async fn a_bucket_that_fails_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_create_whose_answer_from_the_database_was_lost_starts_its_workflow_all_the_same() {
+    let proxy = Proxy::before(&setting("SUPABASE_URL")).await;
+    proxy.set(Mode::LoseAnswerTo("request_influencer"));
+    let user = user_of(&proxy.origin).await;
+    let n8n = Raw::start(Reply::status(200)).await;
+    let deps = create_influencer(|config| {
+        config.supabase_url = proxy.origin.clone();
+        config.n8n_webhook_url = n8n.origin.clone();
+    });
+    let answer = create(&deps, &user).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!((n8n.hits(), &row(&user).await["attempt"]), (1, &json!(1)));
+    assert_eq!(create(&deps, &user).await.code, "influencer_exists", "another request is another one");
+}
+
+#[tokio::test]
 async fn a_set_up_whose_create_died_before_n8n_heard_of_it_times_out_and_starts_again() {
     // What is left behind: a row in "requested" and nobody at work.
     let (user, id) = requested().await;

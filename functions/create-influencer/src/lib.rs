@@ -12,13 +12,17 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use auth::{callback_token, supabase::Verifier};
-use domain::influencer::{self, Failure, State};
+use domain::{
+    id::UserId,
+    influencer::{self, Failure, State},
+};
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use lambda_kit::{ApiError, json};
 use n8n_client::{N8n, SetUpRequest};
 use serde_json::json;
-use supabase_client::{FailOutcome, Influencer, RequestOutcome, Service};
+use supabase_client::{FailOutcome, Influencer, RequestOutcome, Service, SupabaseError};
+use uuid::Uuid;
 
 pub use config::Config;
 use wish::Wish;
@@ -60,8 +64,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
     let caller = deps.verifier.authenticate(request.headers()).await?;
     let wish = Wish::parse(request.body())?;
 
-    let deadline = deps.config.setup_deadline_seconds;
-    let requested = deps.supabase.request_influencer(caller.user_id, &wish.name, &wish.bio, &wish.vibe, deadline).await;
+    let requested = request_influencer(&deps, caller.user_id, &wish).await;
     let her = match requested.map_err(|error| ApiError::unavailable("database_unavailable", error))? {
         RequestOutcome::Started { influencer } => influencer,
         RequestOutcome::Exists { .. } => {
@@ -78,6 +81,17 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
     json(StatusCode::ACCEPTED, &json!({ "influencer": shown(her) }))
 }
 
+/// Asks the database once more when its answer does not come: the first request may have been carried out all the same, and
+/// its user would wait for a workflow that nobody started.
+async fn request_influencer(deps: &Deps, user_id: UserId, wish: &Wish) -> Result<RequestOutcome, SupabaseError> {
+    let (request_id, deadline) = (Uuid::new_v4(), deps.config.setup_deadline_seconds);
+    let ask = || deps.supabase.request_influencer(user_id, request_id, &wish.name, &wish.bio, &wish.vibe, deadline);
+    match ask().await {
+        Err(SupabaseError::Unavailable(_)) => ask().await,
+        answer => answer,
+    }
+}
+
 async fn start_workflow(deps: &Deps, her: &Influencer) -> anyhow::Result<()> {
     let scope = callback_token::Scope { influencer_id: her.id, attempt: her.attempt };
     let lifetime = SignedDuration::from_secs(i64::from(deps.config.setup_deadline_seconds) + TOKEN_GRACE_SECONDS);
@@ -86,6 +100,7 @@ async fn start_workflow(deps: &Deps, her: &Influencer) -> anyhow::Result<()> {
     let request = SetUpRequest {
         influencer_id: her.id,
         user_id: her.user_id,
+        attempt: her.attempt,
         name: &her.name,
         bio: &her.bio,
         vibe: &her.vibe,

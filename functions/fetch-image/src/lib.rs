@@ -11,7 +11,13 @@
 mod config;
 mod picture;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use domain::influencer::{Failure, State};
@@ -19,7 +25,7 @@ use http_client::guarded::{FetchError, Guarded, Policy};
 use job_queue::FetchImage;
 use lambda_kit::Message;
 use media_store::MediaStore;
-use supabase_client::{Service, SetUp};
+use supabase_client::{FailOutcome, Service, SetUp};
 use tokio::sync::Semaphore;
 
 pub use config::Config;
@@ -40,7 +46,7 @@ pub struct Deps {
     media: MediaStore,
     max_receive_count: u32,
     /// Decoding takes memory by the pixel: one image at a time.
-    decoding: Semaphore,
+    decoding: Arc<Semaphore>,
 }
 
 impl Deps {
@@ -62,7 +68,7 @@ impl Deps {
             web: Guarded::new(policy)?,
             media: MediaStore::new(config.media_bucket, config.media_base_url.as_str()),
             max_receive_count: config.image_max_receive_count,
-            decoding: Semaphore::new(1),
+            decoding: Arc::new(Semaphore::new(1)),
         })
     }
 }
@@ -93,14 +99,16 @@ pub async fn handle(deps: Arc<Deps>, message: Message<FetchImage>) -> anyhow::Re
     let brought = tokio::time::timeout(BRING_TOTAL, bring(&deps, job)).await;
     match brought.unwrap_or_else(|late| Err(BringError::Later(late.into()))) {
         Ok(()) => Ok(()),
-        Err(BringError::Never(failure, cause)) => fail(&deps, job, failure, &cause).await,
-        Err(BringError::Later(cause)) => {
-            if message.receive_count >= deps.max_receive_count {
-                // Should this fail too, the deadline tells the user instead.
-                let _ = fail(&deps, job, Failure::ImageUnavailable, &cause).await;
+        Err(BringError::Never(failure, cause)) => fail(&deps, job, failure, &cause).await.map(drop),
+        Err(BringError::Later(cause)) if message.receive_count >= deps.max_receive_count => {
+            match fail(&deps, job, Failure::ImageUnavailable, &cause).await {
+                // It was done after all: only the answer was lost.
+                Ok(FailOutcome::Locked) => Ok(()),
+                // Should recording fail too, the deadline tells the user instead.
+                _ => Err(cause),
             }
-            Err(cause)
         }
+        Err(BringError::Later(cause)) => Err(cause),
     }
 }
 
@@ -110,20 +118,33 @@ fn waits_for(set_up: &SetUp, job: &FetchImage) -> bool {
     set_up.attempt == job.attempt && (set_up.state == State::ImagePending || given_up)
 }
 
+/// A file without a name. However this process ends, its space comes back: Lambda keeps /tmp when it kills a function.
+struct Spool {
+    file: File,
+}
+
+impl Spool {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile()? })
+    }
+
+    /// A way to open it, for as long as it is there.
+    fn path(&self) -> PathBuf {
+        let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+        Path::new(folder).join(self.file.as_raw_fd().to_string())
+    }
+}
+
 /// Fetches, looks, stores, locks.
 async fn bring(deps: &Deps, job: &FetchImage) -> Result<(), BringError> {
     let later = |error: std::io::Error| BringError::Later(error.into());
-    let file = tempfile::NamedTempFile::new().map_err(later)?;
-    let mut sink = tokio::fs::File::from_std(file.reopen().map_err(later)?);
+    let file = Spool::new().map_err(later)?;
+    let mut sink = tokio::fs::File::from_std(file.file.try_clone().map_err(later)?);
     let bytes = deps.web.fetch(&job.image_url, &mut sink).await?;
-
-    let kind = {
-        let _turn = deps.decoding.acquire().await.map_err(|error| BringError::Later(error.into()))?;
-        picture::inspect(file.path()).await?
-    };
+    let kind = picture::inspect(&file.path(), &deps.decoding).await?;
 
     let key = MediaStore::initial_image_key(job.user_id, job.influencer_id, kind.extension);
-    let stored = deps.media.put_initial_image(&key, file.path(), kind.content_type, job.attempt).await;
+    let stored = deps.media.put_initial_image(&key, &file.path(), kind.content_type, job.attempt).await;
     let stored = stored.map_err(BringError::Later)?;
     let locked = deps.supabase.lock_influencer(job.influencer_id, job.attempt, &deps.media.url(&key)).await;
     let outcome = locked.context("failed to lock the influencer").map_err(BringError::Later)?;
@@ -131,7 +152,7 @@ async fn bring(deps: &Deps, job: &FetchImage) -> Result<(), BringError> {
     Ok(())
 }
 
-async fn fail(deps: &Deps, job: &FetchImage, failure: Failure, cause: &anyhow::Error) -> anyhow::Result<()> {
+async fn fail(deps: &Deps, job: &FetchImage, failure: Failure, cause: &anyhow::Error) -> anyhow::Result<FailOutcome> {
     let recorded = deps.supabase.fail_influencer(
         job.influencer_id,
         Some(job.attempt),
@@ -142,7 +163,7 @@ async fn fail(deps: &Deps, job: &FetchImage, failure: Failure, cause: &anyhow::E
     let outcome = recorded.await.context("failed to record that the image cannot be had")?;
     let (code, cause) = (failure.code(), format!("{cause:#}"));
     tracing::warn!(influencer.id = %job.influencer_id, attempt = job.attempt, code, cause, ?outcome, "image failed");
-    Ok(())
+    Ok(outcome)
 }
 
 impl From<FetchError> for BringError {

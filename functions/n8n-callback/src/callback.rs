@@ -17,6 +17,8 @@ const MAX_ERROR: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Callback {
     pub(crate) influencer_id: InfluencerId,
+    /// Which start of the set-up it answers; a caller with a token need not say.
+    pub(crate) attempt: Option<i32>,
     /// What was made, or the sentence that says why nothing was.
     pub(crate) result: Result<Made, String>,
 }
@@ -39,10 +41,20 @@ impl Callback {
         let influencer_id: Option<InfluencerId> =
             field(&object, "influencer_id", "must be a UUID", |_| true, &mut errors);
 
+        let attempt = match object.get("attempt") {
+            None | Some(Value::Null) => Some(None),
+            Some(_) => {
+                field(&object, "attempt", "must be an integer, 1 or more", |n: &i32| *n >= 1, &mut errors).map(Some)
+            }
+        };
+
         let result = match object.get("error") {
             Some(error) if !error.is_null() => Some(Err(sentence(error.as_str().unwrap_or_default()))),
             _ => {
-                let fits = |text: &String, max: usize| !text.trim().is_empty() && text.chars().nth(max).is_none();
+                let fits = |text: &String, max: usize| {
+                    // Postgres keeps no NUL in a text.
+                    !text.trim().is_empty() && text.chars().nth(max).is_none() && !text.contains('\0')
+                };
                 let prompt = "must be a text of 1 to 8000 characters";
                 let base_prompt = field(&object, "base_prompt", prompt, |text| fits(text, MAX_PROMPT), &mut errors);
                 let seed = field(&object, "seed", "must be an integer, 0 or more", |seed| *seed >= 0, &mut errors);
@@ -54,8 +66,8 @@ impl Callback {
                 }
             }
         };
-        match (influencer_id, result) {
-            (Some(influencer_id), Some(result)) => Ok(Self { influencer_id, result }),
+        match (influencer_id, attempt, result) {
+            (Some(influencer_id), Some(attempt), Some(result)) => Ok(Self { influencer_id, attempt, result }),
             _ => Err(ApiError::invalid_fields(errors)),
         }
     }

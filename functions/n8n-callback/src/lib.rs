@@ -1,6 +1,7 @@
 //! Function URL for n8n: takes what the set-up workflow made, or why it could not.
 //!
-//! `POST {influencer_id, base_prompt, seed, image_url}` or `{influencer_id, error}`.
+//! `POST {influencer_id, base_prompt, seed, image_url}` or `{influencer_id, error}`. Who signs instead of sending the token adds
+//! the `attempt` of the order; without it the first one is meant.
 //!
 //! - Who may call: who holds the callback token of this start of this influencer's set-up (Bearer), or signs the body with
 //!   the shared secret (`X-Signature`).
@@ -59,7 +60,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
     if scope.is_some_and(|scope| scope.influencer_id != callback.influencer_id) {
         return Err(ApiError::unauthenticated("The token is for another influencer."));
     }
-    let attempt = scope.map(|scope| scope.attempt);
+    let attempt = scope.map(|scope| scope.attempt).or(callback.attempt);
 
     match callback.result {
         Ok(made) => record(&deps, callback.influencer_id, attempt, made).await,

@@ -19,6 +19,7 @@ alter table public.influencers
   add column if not exists created_at timestamptz,
   add column if not exists state text,
   add column if not exists attempt integer not null default 1,
+  add column if not exists request_id uuid,
   add column if not exists requested_at timestamptz not null default now(),
   add column if not exists deadline_at timestamptz not null default now(),
   add column if not exists failure_code text,
@@ -32,6 +33,7 @@ comment on column public.influencers.initial_image_url is 'Our own URL of the fi
 comment on column public.influencers.is_locked is 'True once the image is in the bucket; from then on the row never changes.';
 comment on column public.influencers.created_at is 'When the set-up was complete.';
 comment on column public.influencers.attempt is 'Counts the starts of the set-up; answers to an earlier start are ignored.';
+comment on column public.influencers.request_id is 'The request that started this attempt, to know it when it is repeated.';
 comment on column public.influencers.deadline_at is 'An unfinished set-up past this moment has timed out.';
 comment on column public.influencers.callback_digest is 'SHA-256 of the recorded callback, to know it when it comes again.';
 
@@ -55,6 +57,9 @@ comment on table public.influencers_replaced is 'Second and later characters of 
 revoke all on public.influencers_replaced from anon, authenticated;
 grant all on public.influencers_replaced to service_role;
 alter table public.influencers_replaced enable row level security;
+alter table public.influencers_replaced drop constraint if exists influencers_replaced_belong_to_a_user;
+alter table public.influencers_replaced add constraint influencers_replaced_belong_to_a_user
+  foreign key (user_id) references public.users (id) on delete cascade not valid;
 
 do $$
 declare
@@ -76,10 +81,13 @@ begin
     execute format('update %s child set %I = r.kept from replacement r where child.%I = r.id', pointer.child, pointer.col, pointer.col);
   end loop;
 
-  with replaced as (
-    delete from public.influencers using replacement where influencers.id = replacement.id returning influencers.*
-  )
-  insert into public.influencers_replaced select * from replaced;
+  -- Only where there is one: later migrations add columns, which the table of the replaced ones does not have.
+  if exists (select from replacement) then
+    with replaced as (
+      delete from public.influencers using replacement where influencers.id = replacement.id returning influencers.*
+    )
+    insert into public.influencers_replaced select * from replaced;
+  end if;
   drop table replacement;
 end
 $$;

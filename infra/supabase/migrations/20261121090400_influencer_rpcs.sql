@@ -13,20 +13,21 @@ as $$
 $$;
 
 -- Starts a user's set-up. outcome: started | exists | no_user.
--- A failed or timed-out one is started again under the same id, with the next attempt number.
+-- A failed or timed-out one is started again under the same id, with the next attempt number. The same request again (its
+-- answer was lost) has started it, too.
 create or replace function public.request_influencer(
-  p_user_id uuid, p_name text, p_bio text, p_vibe text, p_deadline_seconds integer
+  p_user_id uuid, p_request_id uuid, p_name text, p_bio text, p_vibe text, p_deadline_seconds integer
 ) returns jsonb
   language plpgsql security invoker set search_path = ''
 as $$
 declare
   her public.influencers;
 begin
-  insert into public.influencers as old (user_id, name, bio, vibe, state, requested_at, deadline_at)
-  select id, p_name, p_bio, p_vibe, 'requested', now(), now() + make_interval(secs => p_deadline_seconds)
+  insert into public.influencers as old (user_id, request_id, name, bio, vibe, state, requested_at, deadline_at)
+  select id, p_request_id, p_name, p_bio, p_vibe, 'requested', now(), now() + make_interval(secs => p_deadline_seconds)
     from public.users where id = p_user_id
   on conflict (user_id) do update
-     set name = excluded.name, bio = excluded.bio, vibe = excluded.vibe, state = 'requested',
+     set request_id = excluded.request_id, name = excluded.name, bio = excluded.bio, vibe = excluded.vibe, state = 'requested',
          requested_at = excluded.requested_at, deadline_at = excluded.deadline_at, attempt = old.attempt + 1,
          base_prompt = null, seed = null, callback_digest = null, failure_code = null, failure_message = null
    where old.state = 'failed' or (old.state <> 'ready' and old.deadline_at < now())
@@ -36,7 +37,9 @@ begin
   end if;
 
   select * into her from public.influencers where user_id = p_user_id;
-  if found then
+  if her.request_id = p_request_id and her.state = 'requested' then
+    return jsonb_build_object('outcome', 'started', 'influencer', public.influencer_summary(her));
+  elsif found then
     return jsonb_build_object('outcome', 'exists', 'influencer', public.influencer_summary(her));
   end if;
   return jsonb_build_object('outcome', 'no_user');
@@ -44,7 +47,7 @@ end
 $$;
 
 -- Records what the workflow made. outcome: recorded | duplicate | locked | superseded | conflict | not_found.
--- p_attempt null means the current one. A late answer to a start that we had given up as unreachable is still welcome.
+-- p_attempt null means the first one, so that a late answer without a number never meets a later start. A late answer to a start that we had given up as unreachable is still welcome.
 create or replace function public.record_callback(
   p_influencer_id uuid, p_attempt integer, p_base_prompt text, p_seed bigint, p_image_url text
 ) returns jsonb
@@ -58,7 +61,7 @@ begin
   if not found then
     return jsonb_build_object('outcome', 'not_found');
   end if;
-  if her.attempt <> coalesce(p_attempt, her.attempt) then
+  if her.attempt <> coalesce(p_attempt, 1) then
     return jsonb_build_object('outcome', 'superseded');
   end if;
   if her.callback_digest = digest then
@@ -94,7 +97,7 @@ begin
   if not found then
     return jsonb_build_object('outcome', 'not_found');
   end if;
-  if her.attempt <> coalesce(p_attempt, her.attempt) then
+  if her.attempt <> coalesce(p_attempt, 1) then
     return jsonb_build_object('outcome', 'superseded');
   end if;
   if her.is_locked then
@@ -150,7 +153,7 @@ declare
 begin
   foreach f in array array[
     'public.influencer_summary(public.influencers)',
-    'public.request_influencer(uuid, text, text, text, integer)',
+    'public.request_influencer(uuid, uuid, text, text, text, integer)',
     'public.record_callback(uuid, integer, text, bigint, text)',
     'public.fail_influencer(uuid, integer, text, text, text)',
     'public.lock_influencer(uuid, integer, text)'

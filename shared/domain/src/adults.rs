@@ -81,10 +81,16 @@ const NUMBERS: &[&str] = &[
     "seventeen",
 ];
 
+/// Characters that are not seen: soft hyphen, zero-width spaces and joiners, direction marks, byte-order mark.
+const INVISIBLE: &[char] = &[
+    '\u{ad}', '\u{34f}', '\u{61c}', '\u{180e}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}',
+    '\u{2061}', '\u{2062}', '\u{2063}', '\u{2064}', '\u{feff}',
+];
+
 /// True when the text names an age below eighteen or uses a word for somebody under age.
 pub(crate) fn describes_minor(text: &str) -> bool {
-    // Compatibility forms: digits of full width are digits.
-    let lower = text.nfkc().collect::<String>().to_lowercase();
+    // Compatibility forms: digits of full width are digits. And what is not seen does not part a word.
+    let lower = text.nfkc().filter(|c| !INVISIBLE.contains(c)).collect::<String>().to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     let word = |i: Option<usize>| i.and_then(|i| words.get(i)).copied().unwrap_or("");
 
@@ -151,6 +157,8 @@ mod tests {
             "still a child",
             "She is a kid",
             "a minor",
+            "school\u{ad}girl",
+            "fif\u{2060}teen years old",
         ] {
             assert!(describes_minor(text), "{text}");
         }

@@ -3,10 +3,14 @@
 use std::{future::Future, sync::Arc, time::Instant};
 
 use lambda_http::{
-    Body, Error, Request, RequestExt, Response,
+    Adapter, Body, Error, Request, RequestExt, Response,
     http::{StatusCode, header},
+    request::LambdaRequest,
     service_fn,
+    tower::ServiceExt,
 };
+use lambda_runtime::LambdaEvent;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::{ApiError, json_cause};
@@ -25,6 +29,19 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>,
     Ok(response)
 }
 
+/// What may not stand in a query as it is (<https://url.spec.whatwg.org/#query-percent-encode-set>).
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// AWS hands the query over decoded at places, and lambda_http panics over what then is no URI.
+fn with_valid_query(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload
+        && let Some(query) = &mut request.raw_query_string
+    {
+        *query = utf8_percent_encode(query, QUERY).to_string();
+    }
+    event
+}
+
 /// Runs `handle` for every request until Lambda stops the process. The one place where an [`ApiError`] becomes a response,
 /// and where the outcome of a call is logged, once.
 ///
@@ -36,7 +53,7 @@ where
     F: Future<Output = Result<Response<Body>, ApiError>> + Send + 'static,
 {
     let deps = Arc::new(deps);
-    lambda_http::run_concurrent(service_fn(move |request: Request| {
+    let service = service_fn(move |request: Request| {
         let deps = Arc::clone(&deps);
         async move {
             let started = Instant::now();
@@ -56,6 +73,6 @@ where
             }
             Ok::<_, Error>(result.unwrap_or_else(|error| error.into_response(&request_id)))
         }
-    }))
-    .await
+    });
+    lambda_runtime::run_concurrent(Adapter::from(service).map_request(with_valid_query)).await
 }

@@ -122,7 +122,8 @@ impl MediaStore {
     }
 }
 
-/// S3 answers 412 when the condition does not hold, and 409 when another conditional write of the key is under way.
+/// S3 answers 412 when the condition does not hold. (409, when another conditional write of the key is under way, is an error
+/// like any other: the message comes again.)
 fn is_precondition_failed<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
-    matches!(error.code(), Some("PreconditionFailed" | "ConditionalRequestConflict"))
+    error.code() == Some("PreconditionFailed")
 }

@@ -30,6 +30,8 @@ pub struct SetUpRequest<'a> {
     pub influencer_id: InfluencerId,
     /// Whose she is.
     pub user_id: UserId,
+    /// Which start of the set-up this is; a caller of n8n-callback that signs instead of sending the token sends it back.
+    pub attempt: i32,
     /// What she is called.
     pub name: &'a str,
     /// Who she is.

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use url::Url;
+use uuid::Uuid;
 
 use crate::rest::{SupabaseError, request, send};
 
@@ -143,25 +144,28 @@ impl Service {
         send(request(&self.http, Method::POST, &self.url, &path, &self.key, None).json(arguments)).await
     }
 
-    /// Starts a user's set-up, or starts it again where it failed or timed out. Atomic.
+    /// Starts a user's set-up, or starts it again where it failed or timed out. Atomic, and repeatable with the same
+    /// `request_id`.
     ///
     /// # Errors
-    /// When the database gives no usable answer; then it may or may not have happened.
+    /// When the database gives no usable answer; repeat it then.
     pub async fn request_influencer(
         &self,
         user_id: UserId,
+        request_id: Uuid,
         name: &CharacterName,
         bio: &Bio,
         vibe: &Vibe,
         deadline_seconds: u32,
     ) -> Result<RequestOutcome, SupabaseError> {
         let arguments = json!({
-            "p_user_id": user_id, "p_name": name, "p_bio": bio, "p_vibe": vibe, "p_deadline_seconds": deadline_seconds,
+            "p_user_id": user_id, "p_request_id": request_id, "p_name": name, "p_bio": bio, "p_vibe": vibe,
+            "p_deadline_seconds": deadline_seconds,
         });
         self.rpc("request_influencer", &arguments).await
     }
 
-    /// Stores what the workflow made. Atomic and repeatable. `attempt` `None` means the current one.
+    /// Stores what the workflow made. Atomic and repeatable. `attempt` `None` means the first one.
     ///
     /// # Errors
     /// When the database gives no usable answer; repeat it then.
