@@ -45,7 +45,8 @@ impl Deps {
     /// # Errors
     /// When a client cannot be built.
     pub fn new(config: Config) -> anyhow::Result<Self> {
-        let http = http_client::client(Duration::from_secs(5))?;
+        // Keys, two tries, n8n's ten seconds and a failure to record: all of it within the API's 30 seconds.
+        let http = http_client::client(Duration::from_secs(4))?;
         Ok(Self {
             verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret.clone()),
             supabase: Service::new(http, config.supabase_url.clone(), config.supabase_secret_key.clone()),
