@@ -4,26 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use image::ImageFormat;
-use job_queue::FetchImage;
 use lambda_kit::Message;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     doubles::{Raw, Reply},
-    stack::{User, dashboard, database, fetch_image, image_key, image_pending, object, picture, row, setting},
+    stack::{
+        User, dashboard, database, fetch_image, fetch_message, image_key, image_pending, object, picture, row, setting,
+    },
     worker::Worker,
 };
-
-fn message(user: &User, id: Uuid, url: &str) -> Message<FetchImage> {
-    let body = FetchImage {
-        influencer_id: domain::id::InfluencerId(id),
-        user_id: domain::id::UserId(user.id),
-        attempt: 1,
-        image_url: url.to_owned(),
-    };
-    Message { body, receive_count: 1 }
-}
 
 /// fetch-image, allowed to fetch from `server`.
 fn trusting(server: &Raw) -> Arc<fetch_image::Deps> {
@@ -48,7 +39,7 @@ async fn an_image_is_stored_by_what_its_bytes_say_and_completes_her() {
         let bytes = picture(format);
         let server = Raw::start(Reply::body("text/plain; charset=lies", &bytes)).await;
 
-        fetch_image::handle(trusting(&server), message(&user, id, server.origin.as_str())).await.unwrap();
+        fetch_image::handle(trusting(&server), fetch_message(&user, id, server.origin.as_str())).await.unwrap();
 
         assert_eq!(object(&image_key(&user, id, extension)).await, Some((bytes, content_type.to_owned())));
         let row = row(&user).await;
@@ -68,17 +59,18 @@ async fn the_same_message_twenty_times_completes_her_once() {
     let deps = trusting(&server);
 
     let results =
-        join_all((0..20).map(|_| fetch_image::handle(deps.clone(), message(&user, id, server.origin.as_str())))).await;
+        join_all((0..20).map(|_| fetch_image::handle(deps.clone(), fetch_message(&user, id, server.origin.as_str()))))
+            .await;
     // Some may have met another one's write and gone back to the queue; they find her complete when they come again.
     let failed = results.iter().filter(|result| result.is_err()).count();
     for _ in 0..failed {
-        fetch_image::handle(deps.clone(), message(&user, id, server.origin.as_str())).await.unwrap();
+        fetch_image::handle(deps.clone(), fetch_message(&user, id, server.origin.as_str())).await.unwrap();
     }
     let completed = row(&user).await;
     assert_eq!(completed["state"], "ready");
 
     let other = Raw::start(Reply::body("image/png", &picture(ImageFormat::Jpeg))).await;
-    fetch_image::handle(trusting(&other), message(&user, id, other.origin.as_str())).await.unwrap();
+    fetch_image::handle(trusting(&other), fetch_message(&user, id, other.origin.as_str())).await.unwrap();
     assert_eq!(other.hits(), 0, "nothing is fetched for a complete influencer");
     assert_eq!(row(&user).await, completed);
 }
@@ -88,7 +80,7 @@ async fn a_locked_image_is_not_overwritten_by_a_worker_that_was_slow() {
     let (user, id) = image_pending().await;
     let first = picture(ImageFormat::Png);
     let server = Raw::start(Reply::body("image/png", &first)).await;
-    fetch_image::handle(trusting(&server), message(&user, id, server.origin.as_str())).await.unwrap();
+    fetch_image::handle(trusting(&server), fetch_message(&user, id, server.origin.as_str())).await.unwrap();
 
     // The slow one read "image_pending" long ago: play its last steps.
     let media = media_store::MediaStore::new(setting("MEDIA_BUCKET"), &setting("MEDIA_BASE_URL"));
@@ -108,7 +100,7 @@ async fn a_locked_image_is_not_overwritten_by_a_worker_that_was_slow() {
 async fn a_locked_influencer_cannot_be_changed_by_anybody() {
     let (user, id) = image_pending().await;
     let server = Raw::start(Reply::body("image/png", &picture(ImageFormat::Png))).await;
-    fetch_image::handle(trusting(&server), message(&user, id, server.origin.as_str())).await.unwrap();
+    fetch_image::handle(trusting(&server), fetch_message(&user, id, server.origin.as_str())).await.unwrap();
     let before = row(&user).await;
     for change in ["name = 'Eve'", "is_locked = false", "seed = 2", "initial_image_url = 'x'", "state = 'failed'"] {
         let update = format!("update public.influencers set {change} where id = $1");
@@ -122,9 +114,9 @@ async fn messages_for_nobody_and_for_other_attempts_do_nothing() {
     let (user, id) = image_pending().await;
     let server = Raw::start(Reply::body("image/png", &picture(ImageFormat::Png))).await;
     let deps = trusting(&server);
-    let mut old = message(&user, id, server.origin.as_str());
+    let mut old = fetch_message(&user, id, server.origin.as_str());
     old.body.attempt = 0;
-    let nobody = message(&user, Uuid::new_v4(), server.origin.as_str());
+    let nobody = fetch_message(&user, Uuid::new_v4(), server.origin.as_str());
     for message in [old, nobody] {
         fetch_image::handle(deps.clone(), message).await.unwrap();
     }
@@ -187,7 +179,7 @@ async fn what_can_never_succeed_fails_her_at_once_with_a_reason() {
     for (case, reply, code) in cases {
         let (user, id) = image_pending().await;
         let server = Raw::start(reply).await;
-        let result = fetch_image::handle(trusting(&server), message(&user, id, server.origin.as_str())).await;
+        let result = fetch_image::handle(trusting(&server), fetch_message(&user, id, server.origin.as_str())).await;
         result.unwrap_or_else(|error| panic!("{case}: {error:#}"));
         let her = dashboard(&user).await["influencer"].clone();
         assert_eq!((&her["state"], &her["failure"]["code"]), (&json!("failed"), &json!(code)), "{case}");
@@ -230,7 +222,7 @@ async fn urls_that_lead_inside_are_never_asked() {
         "not a url".to_owned(),
     ] {
         let (user, id) = image_pending().await;
-        let result = fetch_image::handle(deps.clone(), message(&user, id, &url)).await;
+        let result = fetch_image::handle(deps.clone(), fetch_message(&user, id, &url)).await;
         result.unwrap_or_else(|error| panic!("{url}: {error:#}"));
         let failure = &dashboard(&user).await["influencer"]["failure"];
         assert_eq!(failure["code"], "image_host_not_allowed", "{url}");
@@ -251,13 +243,13 @@ async fn a_body_without_end_is_cut_at_the_limit() {
             config.max_image_bytes = 1_000_000;
         })
     };
-    fetch_image::handle(deps(&endless), message(&user, id, endless.origin.as_str())).await.unwrap();
+    fetch_image::handle(deps(&endless), fetch_message(&user, id, endless.origin.as_str())).await.unwrap();
     assert_eq!(dashboard(&user).await["influencer"]["failure"]["code"], "image_too_large");
 
     // A declared length is believed when it is too much, before a byte is read.
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000001\r\n\r\n".to_vec();
     let huge = Raw::start(Reply::Silence(head)).await;
-    fetch_image::handle(deps(&huge), message(&declared, pid, huge.origin.as_str())).await.unwrap();
+    fetch_image::handle(deps(&huge), fetch_message(&declared, pid, huge.origin.as_str())).await.unwrap();
     assert_eq!(dashboard(&declared).await["influencer"]["failure"]["code"], "image_too_large");
 }
 
@@ -277,18 +269,21 @@ async fn what_may_succeed_later_goes_back_to_the_queue_and_is_recorded_the_last_
         let (user, id) = image_pending().await;
         let server = Raw::start(reply).await;
         let deps = trusting(&server);
-        assert!(fetch_image::handle(deps.clone(), message(&user, id, server.origin.as_str())).await.is_err(), "{case}");
+        assert!(
+            fetch_image::handle(deps.clone(), fetch_message(&user, id, server.origin.as_str())).await.is_err(),
+            "{case}"
+        );
         assert_eq!(row(&user).await["state"], "image_pending", "{case}");
 
         let last = setting("IMAGE_MAX_RECEIVE_COUNT").parse().unwrap();
-        let last = Message { receive_count: last, ..message(&user, id, server.origin.as_str()) };
+        let last = Message { receive_count: last, ..fetch_message(&user, id, server.origin.as_str()) };
         assert!(fetch_image::handle(deps, last).await.is_err(), "{case}: it belongs to the dead letters");
         let failure = &dashboard(&user).await["influencer"]["failure"];
         assert_eq!(failure["code"], "image_unavailable", "{case}");
 
         // Redriven from the dead letters when the other side is well again, it still completes her.
         let well = Raw::start(Reply::body("image/png", &png)).await;
-        fetch_image::handle(trusting(&well), message(&user, id, well.origin.as_str())).await.unwrap();
+        fetch_image::handle(trusting(&well), fetch_message(&user, id, well.origin.as_str())).await.unwrap();
         assert_eq!(row(&user).await["state"], "ready", "{case}");
     }
 }

@@ -6,7 +6,7 @@ use aws_sdk_s3::error::SdkError;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use lambda_http::{Body, Request, Response, http};
-use lambda_kit::{ApiError, Settings};
+use lambda_kit::{ApiError, Message, Settings};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
@@ -225,4 +225,15 @@ pub fn picture(format: image::ImageFormat) -> Vec<u8> {
     let pixels = image::RgbImage::from_fn(64, 96, |x, y| image::Rgb([x as u8 * 4, y as u8 * 2, 90]));
     pixels.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
+}
+
+/// What the queue hands fetch-image the first time.
+pub fn fetch_message(user: &User, id: Uuid, url: &str) -> Message<job_queue::FetchImage> {
+    let body = job_queue::FetchImage {
+        influencer_id: domain::id::InfluencerId(id),
+        user_id: domain::id::UserId(user.id),
+        attempt: 1,
+        image_url: url.to_owned(),
+    };
+    Message { body, receive_count: 1 }
 }

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use image::ImageFormat;
-use job_queue::FetchImage;
-use lambda_kit::Message;
 use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
 use crate::{
     doubles::{Mode, Proxy, Raw, Reply},
     stack::{
-        Answer, User, callback_token, claims, create, create_influencer, fetch_image, get_dashboard, image_key,
-        image_pending, n8n_callback, object, own_queue, picture, request, requested, row, setting, user_token,
+        Answer, User, callback_token, claims, create, create_influencer, fetch_image, fetch_message, get_dashboard,
+        image_key, image_pending, n8n_callback, object, own_queue, picture, request, requested, row, setting,
+        user_token,
     },
     worker::Worker,
 };
@@ -76,20 +75,10 @@ async fn a_database_that_fails_and_comes_back() {
     }
     for mode in FAULTS {
         proxy.set(mode);
-        let result = fetch_image::handle(fetch_deps.clone(), message(&user, id, images.origin.as_str())).await;
+        let result = fetch_image::handle(fetch_deps.clone(), fetch_message(&user, id, images.origin.as_str())).await;
         assert_eq!(result.is_ok(), mode == Mode::Pass, "{mode:?} {result:?}");
     }
     assert_eq!(row(&user).await["state"], "ready");
-}
-
-fn message(user: &User, id: uuid::Uuid, url: &str) -> Message<FetchImage> {
-    let body = FetchImage {
-        influencer_id: domain::id::InfluencerId(id),
-        user_id: domain::id::UserId(user.id),
-        attempt: 1,
-        image_url: url.to_owned(),
-    };
-    Message { body, receive_count: 1 }
 }
 
 #[tokio::test]
