@@ -82,7 +82,7 @@ describe('the workflow', () => {
     const name = `Mara ${randomUUID()}`.replaceAll('-', '').replace(' ', '');
     const it = { predictions: [], callbacks: [], looks: 0, start, look, receive };
     it.order = {
-      influencer_id: randomUUID(), user_id: randomUUID(), name, bio: 'Paints birds in Lisbon', vibe: 'calm', ...texts,
+      influencer_id: randomUUID(), user_id: randomUUID(), attempt: 1, name, bio: 'Paints birds in Lisbon', vibe: 'calm', ...texts,
       callback_url: `${receiver.url}/${name}`, callback_token: `token of ${name}`,
     };
     it.report = new Promise((told) => { it.told = told; });
@@ -91,7 +91,7 @@ describe('the workflow', () => {
   }
 
   /** Sends the order as create-influencer does; `change` may spoil it. */
-  async function send({ order }, { attempt = 1, secret = SECRET, age = 0, signature, body = JSON.stringify(order) } = {}) {
+  async function send({ order }, { secret = SECRET, age = 0, signature, body = JSON.stringify(order) } = {}) {
     const t = Math.floor(Date.now() / 1000) - age;
     const v1 = createHmac('sha256', secret).update(`${t}.${JSON.stringify(order)}`).digest('hex');
     return fetch(n8n.url, {
@@ -99,7 +99,7 @@ describe('the workflow', () => {
       headers: {
         'content-type': 'application/json',
         'x-signature': signature ?? `t=${t},v1=${v1}`,
-        'idempotency-key': `${order.influencer_id}:${attempt}`,
+        'idempotency-key': `${order.influencer_id}:${order.attempt ?? 1}`,
       },
       body,
       signal: AbortSignal.timeout(LIMIT),
@@ -128,8 +128,15 @@ describe('the workflow', () => {
     assert.ok(input.prompt.startsWith(report.base_prompt));
     assert.equal(character.callbacks[0].headers.authorization, `Bearer ${callback_token}`);
     assert.deepEqual(report, {
-      influencer_id, base_prompt: report.base_prompt, seed: input.seed, image_url: 'https://replicate.delivery/a.webp',
+      influencer_id, attempt: 1, base_prompt: report.base_prompt, seed: input.seed, image_url: 'https://replicate.delivery/a.webp',
     });
+  });
+
+  test('an order without an attempt gets an answer without one', { timeout: LIMIT }, async () => {
+    const fine = story({ attempt: undefined });
+    const failing = story({ attempt: undefined, start: () => made({ output: null }) });
+    assert.deepEqual(Object.keys(await tell(fine)).sort(), ['base_prompt', 'image_url', 'influencer_id', 'seed']);
+    assert.deepEqual(Object.keys(await tell(failing)).sort(), ['error', 'influencer_id']);
   });
 
   test('quotes, braces and emoji arrive as they were typed', { timeout: LIMIT }, async () => {
@@ -154,6 +161,32 @@ describe('the workflow', () => {
     assert.equal(report.image_url, 'https://replicate.delivery/first.webp');
   });
 
+  for (const [what, wrap] of [['the picture itself', (url) => url], ['a list of pictures', (url) => [url]]]) {
+    test(`a prediction with ${what} in its answer is looked at again, for the URL`, { timeout: LIMIT }, async () => {
+      const character = story({
+        start: (count, input, url) => [
+          { status: 502, body: {} },
+          made({ input, output: wrap('data:image/webp;base64,UklGRg=='), urls: { get: url } }),
+        ][count - 1],
+        look: (count) => [{ status: 503, body: {} }, made({ output: wrap('http://127.0.0.1/a.webp'), input: { seed: 7 } })][count - 1],
+      });
+      const report = await tell(character);
+      assert.equal(character.predictions.length, 2);
+      assert.equal(character.looks, 2);
+      assert.equal(report.image_url, 'http://127.0.0.1/a.webp');
+      assert.equal(report.seed, 7);
+    });
+  }
+
+  test('a prediction that has no URL at the second look either is reported', { timeout: LIMIT }, async () => {
+    const picture = { output: 'data:image/webp;base64,UklGRg==' };
+    const character = story({ start: (_, input, url) => made({ ...picture, urls: { get: url } }), look: () => made(picture) });
+    const { error, image_url } = await tell(character);
+    assert.match(error, /could not be made/);
+    assert.equal(image_url, undefined);
+    assert.equal(character.looks, 1);
+  });
+
   test('a throttled, broken or lost request is made again', { timeout: LIMIT }, async () => {
     const character = story({
       start: (count, input) => [
@@ -175,6 +208,7 @@ describe('the workflow', () => {
     ['aborted', made({ status: 'aborted', output: null }), /stopped before/],
     ['empty', made({ output: [] }), /came out empty/],
     ['unpaid', { status: 402, body: { detail: 'Insufficient credit' } }, /cannot make pictures at the moment/],
+    ['neither URL nor picture', made({ output: 'a.webp' }), /could not be made/],
     ['meaningless', { status: 200, body: 'hello' }, /could not be made/],
   ]) {
     test(`a prediction that is ${what} is reported in a sentence for the user`, { timeout: LIMIT }, async () => {
@@ -182,7 +216,7 @@ describe('the workflow', () => {
       const { error, ...rest } = await tell(character);
       assert.match(error, sentence);
       assert.match(error, /try again/);
-      assert.deepEqual(rest, { influencer_id: character.order.influencer_id });
+      assert.deepEqual(rest, { influencer_id: character.order.influencer_id, attempt: 1 });
       assert.equal(character.predictions.length, 1);
     });
   }
@@ -192,6 +226,31 @@ describe('the workflow', () => {
     const report = await tell(character);
     assert.equal(character.callbacks.length, 4);
     assert.deepEqual(character.callbacks.map(({ body }) => body), Array(4).fill(report));
+  });
+
+  test('a result that is refused is followed by an error', { timeout: LIMIT }, async () => {
+    const character = story({ attempt: 3, receive: (count) => [503, 422, 503, 202][count - 1] });
+    const { error, ...rest } = await tell(character);
+    assert.match(error, /try again/);
+    assert.deepEqual(rest, { influencer_id: character.order.influencer_id, attempt: 3 });
+    const { callbacks } = character;
+    assert.deepEqual(callbacks.map(({ body }) => 'error' in body), [false, false, true, true]);
+    assert.deepEqual(callbacks[1].body, callbacks[0].body);
+    assert.equal(callbacks[0].body.attempt, 3);
+    assert.equal(character.predictions.length, 1);
+  });
+
+  test('a refused error is not repeated, nor is a result that is refused with anything but 422', { timeout: LIMIT }, async () => {
+    const characters = [
+      story({ receive: () => 422 }),
+      story({ receive: () => 422, start: () => made({ output: null }) }),
+      story({ receive: () => 409 }),
+    ];
+    for (const character of characters) assert.equal((await send(character)).status, 202);
+    while (characters.some(({ callbacks }, i) => callbacks.length < [2, 1, 1][i])) await delay(100);
+    await delay(5_000); // longer than the pause before one more
+    assert.deepEqual(characters.map(({ callbacks }) => callbacks.length), [2, 1, 1]);
+    assert.ok(characters[0].callbacks[1].body.error);
   });
 
   test('an order that is not signed with our secret, now, is refused and starts nothing', { timeout: LIMIT }, async () => {
@@ -229,9 +288,9 @@ describe('the workflow', () => {
     for (let i = 0; i < 3; i += 1) assert.equal((await send(character)).status, 202);
 
     // By now a repeat that was not dropped would have got its picture.
-    character.order.callback_token = 'token of the second attempt';
+    Object.assign(character.order, { attempt: 2, callback_token: 'token of the second attempt' });
     character.report = new Promise((told) => { character.told = told; });
-    await tell(character, { attempt: 2 });
+    assert.equal((await tell(character)).attempt, 2);
     assert.equal(character.predictions.length, 2);
     assert.equal(character.callbacks.length, 2);
   });

@@ -73,7 +73,7 @@ export function n8n({ faults, secret, replicate, stopped, log }) {
   }
 
   async function run(execution, order) {
-    const report = await work(order);
+    const report = { ...(await work(order)), attempt: order.attempt };
     execution.state = 'calling back';
     const headers = { authorization: `Bearer ${order.callback_token}` };
     const { status, tries } = await deliver(order.callback_url, { headers, body: JSON.stringify(report), stopped });
