@@ -226,7 +226,12 @@ test('a picture that does not load is asked for anew once, and then by hand', ()
     const image = await page.locator('#picture').getAttribute('src');
     const anyImage = (url) => url.pathname === new URL(image).pathname;
 
-    await page.route(anyImage, (route) => route.abort(), { times: 1 });
+    let failed = false;
+    await page.route(anyImage, (route) => {
+      if (failed) return route.continue();
+      failed = true;
+      return route.abort();
+    });
     await page.reload();
     await assertHanging(page, 'Rosa');
 
