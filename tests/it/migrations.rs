@@ -177,6 +177,23 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
 }
 
 #[tokio::test]
+async fn duplicates_of_a_user_who_is_gone_are_kept_aside_too() {
+    let db = empty_project().await;
+    db.batch_execute(PROTOTYPE).await.unwrap();
+    db.batch_execute(&format!(
+        "alter table public.influencers drop constraint influencers_user_id_fkey;
+         insert into public.influencers (user_id, name, base_prompt) values ('{gone}', 'Ada', ''), ('{gone}', 'Bea', '');",
+        gone = Uuid::from_u128(9),
+    ))
+    .await
+    .unwrap();
+    migrate(&db).await.unwrap();
+    migrate(&db).await.unwrap();
+    assert_eq!(rows(&db, "influencers").await.as_array().unwrap().len(), 1);
+    assert_eq!(rows(&db, "influencers_replaced").await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn ids_that_are_numbers_stop_the_migration_with_a_hint() {
     let db = empty_project().await;
     db.batch_execute("create table public.chats (id bigint primary key, user_id uuid)").await.unwrap();

@@ -57,9 +57,6 @@ comment on table public.influencers_replaced is 'Second and later characters of 
 revoke all on public.influencers_replaced from anon, authenticated;
 grant all on public.influencers_replaced to service_role;
 alter table public.influencers_replaced enable row level security;
-alter table public.influencers_replaced drop constraint if exists influencers_replaced_belong_to_a_user;
-alter table public.influencers_replaced add constraint influencers_replaced_belong_to_a_user
-  foreign key (user_id) references public.users (id) on delete cascade not valid;
 
 do $$
 declare
@@ -91,6 +88,11 @@ begin
   drop table replacement;
 end
 $$;
+
+-- They go with their user. Only now, as some of them may have none any more.
+alter table public.influencers_replaced drop constraint if exists influencers_replaced_belong_to_a_user;
+alter table public.influencers_replaced add constraint influencers_replaced_belong_to_a_user
+  foreign key (user_id) references public.users (id) on delete cascade not valid;
 
 -- The prototype's rows, once: complete ones are ready, the others failed and may be tried again.
 update public.influencers
