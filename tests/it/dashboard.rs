@@ -13,8 +13,17 @@ use crate::{
 #[tokio::test]
 async fn a_new_user_sees_the_free_plan_four_credits_and_no_influencer() {
     let user = User::new().await;
-    let expected =
-        json!({ "user": { "id": user.id, "email": user.email }, "plan": "free", "credits": 4, "influencer": null });
+    let expected = json!({
+        "user": { "id": user.id, "email": user.email }, "plan": "free", "plan_name": "Free", "credits": 4, "subscription": null,
+        "can_manage_billing": false, "influencer": null,
+        "offers": {
+            "plans": [{ "id": "pro", "name": "Pro", "credits": 20, "amount": 1900, "currency": "usd", "interval": "month" }],
+            "packs": [
+                { "id": "small", "name": "10 credits", "credits": 10, "amount": 900, "currency": "usd" },
+                { "id": "large", "name": "50 credits", "credits": 50, "amount": 3900, "currency": "usd" },
+            ],
+        },
+    });
     assert_eq!(dashboard(&user).await, expected);
 }
 
@@ -22,7 +31,8 @@ async fn a_new_user_sees_the_free_plan_four_credits_and_no_influencer() {
 async fn it_takes_one_round_trip_as_the_caller() {
     let postgrest = wiremock::MockServer::start().await;
     let user = User::new().await;
-    let row = json!([{ "id": user.id, "plan": "pro", "credits": 20, "influencer": null }]);
+    let row = json!({ "id": user.id, "plan": "pro", "plan_name": "Pro", "credits": 20, "subscription": null,
+        "can_manage_billing": true, "offers": { "plans": [], "packs": [] }, "influencer": null });
     let answer = wiremock::ResponseTemplate::new(200).set_body_json(row);
     wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&postgrest).await;
     let deps = get_dashboard(|config| config.supabase_url = postgrest.uri().parse().unwrap());

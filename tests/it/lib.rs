@@ -6,6 +6,7 @@
 mod auth_tokens;
 mod callback;
 mod create;
+mod credits;
 mod dashboard;
 mod doubles;
 mod events;

@@ -78,7 +78,16 @@ async fn an_empty_project_is_migrated_twice_to_the_same() {
     migrate(&db).await.unwrap();
     assert_eq!(everything(&db).await, before);
     let user = &rows(&db, "users").await[0];
-    assert_eq!((&user["id"], &user["plan"], &user["credits"]), (&json!(id), &json!("free"), &json!(4)));
+    assert_eq!((&user["id"], &user["plan"]), (&json!(id), &json!("free")));
+    assert_eq!(ledger(&db, id).await, json!([["bonus", 4, 4, format!("welcome:{id}")]]));
+}
+
+/// A user's lines: type, amount, balance after it, key.
+async fn ledger(db: &Client, user: Uuid) -> Value {
+    let select =
+        "select coalesce(jsonb_agg(jsonb_build_array(tx_type, amount, balance_after, business_key) order by id), '[]')
+                  from public.credits_ledger where user_id = $1";
+    db.query_one(select, &[&user]).await.unwrap().get(0)
 }
 
 #[tokio::test]
@@ -111,10 +120,10 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
 
     let users = rows(&db, "users").await;
     assert_eq!(users.as_array().unwrap().len(), 4, "who signed up without a row got one");
-    assert_eq!(
-        (&users[0]["plan"], &users[0]["credits"], &users[0]["email"]),
-        (&json!("pro"), &json!(17), &json!("c@example.com"))
-    );
+    assert_eq!((&users[0]["plan"], &users[0]["email"]), (&json!("pro"), &json!("c@example.com")));
+    let opening = json!([["adjustment", 17, 17, format!("opening:{clara}")]]);
+    assert_eq!(ledger(&db, clara).await, opening, "what she had is her first line");
+    assert_eq!(ledger(&db, orphan).await, json!([]), "nothing is brought forward as nothing");
 
     let influencers = rows(&db, "influencers").await;
     assert_eq!(influencers.as_array().unwrap().len(), 2, "one for each user");
@@ -146,7 +155,8 @@ async fn the_prototypes_rows_survive_and_its_tables_get_the_rules() {
     let policies = "select count(*) from pg_policies where schemaname = 'public' and policyname = 'everybody'";
     assert_eq!(db.query_one(policies, &[]).await.unwrap().get::<_, i64>(0), 0, "the prototype's policies are gone");
     let eve_row = users.as_array().unwrap().iter().find(|user| user["id"] == json!(eve)).unwrap();
-    assert_eq!((&eve_row["plan"], &eve_row["credits"]), (&json!("free"), &json!(4)));
+    assert_eq!(&eve_row["plan"], "free");
+    assert_eq!(ledger(&db, eve).await, json!([["bonus", 4, 4, format!("welcome:{eve}")]]));
     assert_eq!(rows(&db, "messages").await[0]["content"], "hello");
 
     // The rules hold for what comes now.

@@ -29,41 +29,83 @@ async fn ask(method: Method, path: &str, token: Option<&str>, body: Option<Value
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
-/// A user with one row in every table; answers the row's id for each table.
-async fn user_with_rows() -> (User, Vec<(&'static str, Uuid)>) {
-    let user = User::new().await;
-    let db = database().await;
-    let insert = "insert into public.influencers (user_id, name, bio, vibe, deadline_at, base_prompt, seed)
-                  values ($1, 'n', 'b', 'v', now(), 'secret prompt', 7) returning id";
-    let influencer: Uuid = db.query_one(insert, &[&user.id]).await.unwrap().get(0);
-    let insert =
-        "insert into public.images (user_id, influencer_id, image_url, prompt) values ($1, $2, 'u', 'p') returning id";
-    let image: Uuid = db.query_one(insert, &[&user.id, &influencer]).await.unwrap().get(0);
-    let insert = "insert into public.chats (user_id, influencer_id) values ($1, $2) returning id";
-    let chat: Uuid = db.query_one(insert, &[&user.id, &influencer]).await.unwrap().get(0);
-    let insert = "insert into public.messages (chat_id, role, content) values ($1, 'user', 'hi') returning id";
-    let message: Uuid = db.query_one(insert, &[&chat]).await.unwrap().get(0);
-    let rows = vec![
-        ("users", user.id),
-        ("influencers", influencer),
-        ("images", image),
-        ("chats", chat),
-        ("messages", message),
-    ];
-    (user, rows)
+/// Who may read a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Readers {
+    ItsOwner,
+    AllWhoAreSignedIn,
+    TheServer,
 }
 
-async fn whole_row(table: &str, id: Uuid) -> Value {
-    let select = format!("select to_jsonb(t) from public.{table} t where id = $1");
-    database().await.query_one(&select, &[&id]).await.unwrap().get(0)
+/// One row of a table, by a column that tells it from the others.
+struct Row {
+    table: &'static str,
+    column: &'static str,
+    value: String,
+    readers: Readers,
+}
+
+impl Row {
+    async fn whole(&self) -> Value {
+        let select = format!("select to_jsonb(t) from public.{} t where {}::text = $1", self.table, self.column);
+        database().await.query_one(&select, &[&self.value]).await.unwrap().get(0)
+    }
+}
+
+/// A user with one row in every table.
+async fn user_with_rows() -> (User, Vec<Row>) {
+    let user = User::new().await;
+    let db = database().await;
+    let id = user.id;
+    db.batch_execute(&format!(
+        "insert into public.influencers (id, user_id, name, bio, vibe, deadline_at, base_prompt, seed)
+            values ('{id}', '{id}', 'n', 'b', 'v', now(), 'secret prompt', 7);
+         insert into public.images (id, user_id, influencer_id, image_url, prompt) values ('{id}', '{id}', '{id}', 'u', 'p');
+         insert into public.chats (id, user_id, influencer_id) values ('{id}', '{id}', '{id}');
+         insert into public.messages (id, chat_id, role, content) values ('{id}', '{id}', 'user', 'hi');
+         insert into public.user_roles (user_id, role) values ('{id}', 'admin');
+         insert into public.stripe_customers (user_id, customer_id) values ('{id}', 'cus_{id}');
+         insert into public.stripe_events (id, type, created, payload) values ('evt_{id}', 'invoice.paid', now(), '{{}}');
+         insert into public.subscriptions (id, user_id, customer_id, plan_id, status, current_period_start, current_period_end,
+            created, ticket) values ('sub_{id}', '{id}', 'cus_{id}', 'pro', 'active', now(), now() + interval '1 month', now(), 1);
+         insert into public.credit_purchases (key, user_id, credits, amount_paid, currency)
+            values ('invoice:{id}', '{id}', 20, 1900, 'usd');
+         insert into public.payment_reversals (id, purchase_key, amount, ticket) values ('ch_{id}', 'invoice:{id}', 0, 1);"
+    ))
+    .await
+    .unwrap();
+    let line = "select id::text from public.credits_ledger where user_id = $1";
+    let line: String = db.query_one(line, &[&id]).await.unwrap().get(0);
+    let row = |table, column, value: &str, readers| Row { table, column, value: value.to_owned(), readers };
+    let own = |table, column, value: &str| row(table, column, value, Readers::ItsOwner);
+    let id = id.to_string();
+    let rows = vec![
+        own("users", "id", &id),
+        own("influencers", "id", &id),
+        own("images", "id", &id),
+        own("chats", "id", &id),
+        own("messages", "id", &id),
+        own("credit_balances", "user_id", &id),
+        own("credits_ledger", "id", &line),
+        own("stripe_customers", "user_id", &id),
+        own("subscriptions", "id", &format!("sub_{id}")),
+        own("user_roles", "user_id", &id),
+        row("plans", "id", "pro", Readers::AllWhoAreSignedIn),
+        row("credit_packs", "id", "small", Readers::AllWhoAreSignedIn),
+        row("stripe_events", "id", &format!("evt_{id}"), Readers::TheServer),
+        row("credit_purchases", "key", &format!("invoice:{id}"), Readers::TheServer),
+        row("payment_reversals", "id", &format!("ch_{id}"), Readers::TheServer),
+    ];
+    (user, rows)
 }
 
 #[tokio::test]
 async fn the_owner_reads_her_rows_and_nobody_writes_anything() {
     let (owner, rows) = user_with_rows().await;
     let (other, _) = user_with_rows().await;
-    for (table, id) in rows {
-        let before = whole_row(table, id).await;
+    for row in rows {
+        let (table, column, value) = (row.table, row.column, &row.value);
+        let before = row.whole().await;
         for who in [As::Nobody, As::Owner, As::Another] {
             let token = match who {
                 As::Nobody => None,
@@ -71,40 +113,69 @@ async fn the_owner_reads_her_rows_and_nobody_writes_anything() {
                 As::Another => Some(other.token.as_str()),
             };
             let case = format!("{table} as {who:?}");
-            let row = format!("{table}?id=eq.{id}");
+            let one = format!("{table}?{column}=eq.{value}");
 
-            let (status, body) = ask(Method::GET, &format!("{row}&select=id"), token, None).await;
-            match who {
-                As::Nobody => assert_eq!(status, StatusCode::UNAUTHORIZED, "select {case}: {body}"),
-                As::Owner => assert_eq!(body, json!([{ "id": id }]), "select {case}"),
-                As::Another => assert_eq!(body, json!([]), "select {case}"),
+            let (status, body) = ask(Method::GET, &format!("{one}&select={column}"), token, None).await;
+            let seen = body.as_array().map(Vec::len);
+            match (row.readers, who) {
+                (_, As::Nobody) => assert_eq!(status, StatusCode::UNAUTHORIZED, "select {case}: {body}"),
+                (Readers::TheServer, _) => assert_eq!(status, StatusCode::FORBIDDEN, "select {case}: {body}"),
+                (Readers::ItsOwner, As::Another) => assert_eq!(seen, Some(0), "select {case}: {body}"),
+                _ => assert_eq!(seen, Some(1), "select {case}: {body}"),
             }
-            let (status, body) = ask(Method::POST, table, token, Some(json!({ "id": Uuid::new_v4() }))).await;
+            // A line's id is never given.
+            let change = if table == "credits_ledger" { json!({ "amount": 1 }) } else { json!({ column: before[column] }) };
+            let (status, body) = ask(Method::POST, table, token, Some(change.clone())).await;
             assert!(status == 401 || status == 403, "insert {case}: {status} {body}");
-            let (status, body) = ask(Method::PATCH, &row, token, Some(json!({ "id": Uuid::new_v4() }))).await;
+            let (status, body) = ask(Method::PATCH, &one, token, Some(change)).await;
             assert!(status == 401 || status == 403, "update {case}: {status} {body}");
-            let (status, body) = ask(Method::DELETE, &row, token, None).await;
+            let (status, body) = ask(Method::DELETE, &one, token, None).await;
             assert!(status == 401 || status == 403, "delete {case}: {status} {body}");
-            assert_eq!(whole_row(table, id).await, before, "{case}");
+            assert_eq!(row.whole().await, before, "{case}");
         }
     }
 }
 
+/// Holes 1, 2 and 3: others let a user write her own credits, plan or role.
 #[tokio::test]
-async fn nobody_gives_herself_credits_or_a_plan() {
+async fn nobody_gives_herself_credits_a_plan_or_a_role() {
     let user = User::new().await;
-    let row = format!("users?id=eq.{}", user.id);
-    for change in [json!({ "credits": 1000 }), json!({ "plan": "pro" })] {
-        let (status, _) = ask(Method::PATCH, &row, Some(&user.token), Some(change)).await;
-        assert_eq!(status, StatusCode::FORBIDDEN);
+    let id = user.id;
+    let subscription = json!({ "id": "sub_mine", "user_id": id, "customer_id": "cus_mine", "plan_id": "pro", "status": "active",
+        "current_period_start": "2026-01-01T00:00:00Z", "current_period_end": "2096-01-01T00:00:00Z",
+        "created": "2026-01-01T00:00:00Z", "ticket": 1 });
+    let line = json!({ "user_id": id, "tx_type": "purchase", "amount": 1000, "balance_after": 1004, "business_key": format!("mine:{id}"),
+        "description": "mine" });
+    for (method, path, body) in [
+        (Method::PATCH, format!("users?id=eq.{id}"), json!({ "plan": "pro" })),
+        (Method::POST, "users?on_conflict=id".to_owned(), json!({ "id": id, "plan": "pro" })),
+        (Method::PATCH, format!("credit_balances?user_id=eq.{id}"), json!({ "balance": 1000 })),
+        (Method::POST, "credit_balances?on_conflict=user_id".to_owned(), json!({ "user_id": id, "balance": 1000 })),
+        (Method::POST, "credits_ledger".to_owned(), line),
+        (Method::POST, "subscriptions".to_owned(), subscription),
+        (Method::POST, "user_roles".to_owned(), json!({ "user_id": id, "role": "admin" })),
+        (Method::POST, "stripe_customers".to_owned(), json!({ "user_id": id, "customer_id": "cus_of_another" })),
+        (Method::PATCH, "plans?id=eq.free".to_owned(), json!({ "credits": 1000 })),
+        (Method::PATCH, "credit_packs?id=eq.small".to_owned(), json!({ "credits": 1000 })),
+        (
+            Method::POST,
+            "rpc/grant_credits".to_owned(),
+            json!({ "p_user_id": id, "p_amount": 1000, "p_business_key": "mine", "p_description": "mine" }),
+        ),
+        (Method::POST, "rpc/apply_stripe_change".to_owned(), json!({ "p_change": { "nothing": {} } })),
+    ] {
+        let (status, answer) = ask(method, &path, Some(&user.token), Some(body)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
     }
-    let upsert = json!({ "id": user.id, "credits": 1000 });
+    let (_, body) = ask(Method::POST, "rpc/dashboard", Some(&user.token), Some(json!({ "p_user_id": id }))).await;
     assert_eq!(
-        ask(Method::POST, "users?on_conflict=id", Some(&user.token), Some(upsert)).await.0,
-        StatusCode::FORBIDDEN
+        (&body["plan"], &body["credits"], &body["subscription"]),
+        (&json!("free"), &json!(4), &Value::Null),
+        "{body}"
     );
-    let (_, body) = ask(Method::GET, &format!("{row}&select=plan,credits"), Some(&user.token), None).await;
-    assert_eq!(body, json!([{ "plan": "free", "credits": 4 }]));
+    let another = User::new().await;
+    let (_, body) = ask(Method::POST, "rpc/dashboard", Some(&another.token), Some(json!({ "p_user_id": id }))).await;
+    assert_eq!(body, Value::Null, "nor does another see her");
 }
 
 #[tokio::test]
@@ -129,7 +200,10 @@ async fn every_table_of_the_schema_has_row_security_and_is_in_this_test() {
                   where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') order by 1";
     let tables = database().await.query(select, &[]).await.unwrap();
     let names: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
-    assert_eq!(names, ["chats", "images", "influencers", "influencers_replaced", "messages", "users"]);
+    let (_, rows) = user_with_rows().await;
+    let mut tested: Vec<&str> = rows.iter().map(|row| row.table).chain(["influencers_replaced"]).collect();
+    tested.sort_unstable();
+    assert_eq!(names, tested);
     for table in tables {
         assert!(table.get::<_, bool>(1), "{} has no row-level security", table.get::<_, String>(0));
     }
@@ -147,7 +221,9 @@ async fn only_the_server_may_call_the_functions_of_the_schema() {
                where p.pronamespace = 'public'::regnamespace and p.proname = $2";
     for function in functions {
         let name: String = function.get(0);
-        for (role, expected) in [("anon", false), ("authenticated", false), ("service_role", true)] {
+        // What reads as the caller finds no more than she may.
+        let hers = ["dashboard", "is_live", "plan_of", "subscription_of"].contains(&name.as_str());
+        for (role, expected) in [("anon", false), ("authenticated", hers), ("service_role", name != "dashboard")] {
             let allowed: bool = database().await.query_one(may, &[&role, &name]).await.unwrap().get(0);
             assert_eq!(allowed, expected, "{name} by {role}");
         }

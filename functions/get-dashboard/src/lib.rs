@@ -1,4 +1,4 @@
-//! `GET /dashboard`: the caller, her plan and credits, and her character with a link to the image.
+//! `GET /dashboard`: the caller, her plan, credits and subscription, what she may buy, and her character with a link to the image.
 //!
 //! - Who may call: a signed-in user of the Supabase project; she sees what row-level security lets her see.
 //! - Effects: none. One round trip to PostgREST; the link is signed here, for an hour.
@@ -17,7 +17,7 @@ use lambda_http::{Body, Request, Response, http::StatusCode};
 use lambda_kit::{ApiError, json};
 use media_store::MediaStore;
 use serde::Serialize;
-use supabase_client::{AsCaller, OwnInfluencer, SupabaseError};
+use supabase_client::{AsCaller, Offers, OwnInfluencer, OwnSubscription, SupabaseError};
 
 pub use config::Config;
 
@@ -48,8 +48,43 @@ impl Deps {
 struct Answer {
     user: User,
     plan: String,
+    plan_name: String,
     credits: i32,
+    subscription: Option<Subscription>,
+    can_manage_billing: bool,
+    offers: Offers,
     influencer: Option<Shown>,
+}
+
+#[derive(Serialize)]
+struct Subscription {
+    plan: Option<String>,
+    plan_name: Option<String>,
+    status: String,
+    live: bool,
+    /// When the next period begins, if one does.
+    renews_at: Option<Timestamp>,
+    /// When it ends or ended, if it was cancelled.
+    ends_at: Option<Timestamp>,
+    payment_failed: bool,
+    grace_until: Option<Timestamp>,
+}
+
+impl From<OwnSubscription> for Subscription {
+    fn from(own: OwnSubscription) -> Self {
+        let ends_at = own.ended_at.or(own.cancel_at);
+        let renews = own.live && ends_at.is_none() && own.status != "past_due";
+        Self {
+            renews_at: renews.then_some(own.current_period_end),
+            ends_at,
+            payment_failed: matches!(own.status.as_str(), "past_due" | "unpaid" | "incomplete"),
+            plan: own.plan,
+            plan_name: own.plan_name,
+            status: own.status,
+            live: own.live,
+            grace_until: own.grace_until,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -76,7 +111,17 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
         None => None,
     };
     let user = User { id: caller.user_id, email: caller.email };
-    json(StatusCode::OK, &Answer { user, plan: dashboard.plan, credits: dashboard.credits, influencer })
+    let answer = Answer {
+        user,
+        plan: dashboard.plan,
+        plan_name: dashboard.plan_name,
+        credits: dashboard.credits,
+        subscription: dashboard.subscription.map(Into::into),
+        can_manage_billing: dashboard.can_manage_billing,
+        offers: dashboard.offers,
+        influencer,
+    };
+    json(StatusCode::OK, &answer)
 }
 
 async fn shown(media: &MediaStore, her: OwnInfluencer, now: Timestamp) -> anyhow::Result<Shown> {

@@ -139,7 +139,11 @@ impl Service {
         Self { http, url, key: secret_key }
     }
 
-    async fn rpc<T: DeserializeOwned>(&self, name: &str, arguments: &impl Serialize) -> Result<T, SupabaseError> {
+    pub(crate) async fn rpc<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        arguments: &impl Serialize,
+    ) -> Result<T, SupabaseError> {
         let path = format!("/rest/v1/rpc/{name}");
         send(request(&self.http, Method::POST, &self.url, &path, &self.key, None).json(arguments)).await
     }

@@ -3,10 +3,14 @@
 //! [`Service`] holds the secret key and calls the RPCs that move state. [`AsCaller`] holds the publishable key and reads
 //! as the user whose token it is given, so that row-level security decides. No rule lives here.
 
+mod billing;
+mod checkout;
 mod dashboard;
 mod influencers;
 mod rest;
 
-pub use dashboard::{AsCaller, Dashboard, OwnInfluencer};
+pub use billing::{Applied, Begun, Change, Goods, PeriodItem, PricedLine, Purchase, Reversal, SubscriptionState};
+pub use checkout::{CheckoutContext, KeepOutcome, Wanted};
+pub use dashboard::{AsCaller, Dashboard, LedgerLine, Offers, OwnInfluencer, OwnSubscription, PackOffer, PlanOffer};
 pub use influencers::{CallbackOutcome, FailOutcome, Influencer, LockOutcome, RequestOutcome, Service, SetUp};
 pub use rest::SupabaseError;

@@ -1,0 +1,42 @@
+//! The settings of stripe-webhook.
+
+use lambda_kit::{SettingError, Settings};
+use secrecy::SecretString;
+use url::Url;
+
+/// What stripe-webhook reads from the environment.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The Supabase project.
+    pub supabase_url: Url,
+    /// Its secret key.
+    pub supabase_secret_key: SecretString,
+    /// Stripe's API.
+    pub stripe_api_url: Url,
+    /// The account's key; a restricted one that may read subscriptions, invoices, charges and disputes will do.
+    pub stripe_secret_key: SecretString,
+    /// Signs what Stripe sends to our endpoint.
+    pub stripe_webhook_secret: SecretString,
+    /// The secret before it, while it is being rotated.
+    pub stripe_webhook_secret_previous: Option<SecretString>,
+    /// Whether this stage is about real money.
+    pub stripe_livemode: bool,
+}
+
+impl Config {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// For the first one that is missing or malformed.
+    pub fn read(settings: &Settings) -> Result<Self, SettingError> {
+        Ok(Self {
+            supabase_url: settings.url("SUPABASE_URL")?,
+            supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
+            stripe_api_url: settings.url("STRIPE_API_URL")?,
+            stripe_secret_key: settings.secret("STRIPE_SECRET_KEY")?,
+            stripe_webhook_secret: settings.secret("STRIPE_WEBHOOK_SECRET")?,
+            stripe_webhook_secret_previous: settings.optional("STRIPE_WEBHOOK_SECRET_PREVIOUS").map(Into::into),
+            stripe_livemode: settings.flag("STRIPE_LIVEMODE")?,
+        })
+    }
+}
