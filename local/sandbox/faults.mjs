@@ -10,6 +10,15 @@ export const FAULTS = {
   image_not_an_image: 'The image is an HTML page that calls itself image/webp',
   image_truncated: 'The image ends in the middle',
   image_server_error: 'The image server answers 500',
+  stripe_webhook_twice: 'Stripe delivers every event of a change twice',
+  stripe_webhook_held: 'Stripe holds the events of a change back, until told on its page',
+  stripe_webhook_reversed: 'Stripe delivers the events of a change in reverse order',
+  stripe_api_500: "Stripe's API answers 500",
+  stripe_api_429: "Stripe's API answers 429: too many requests",
+  stripe_api_hangs: "Stripe's API does nothing, and never answers",
+  stripe_api_lost: "Stripe's API does what it was asked, and the connection breaks before the answer",
+  stripe_card_declined: 'The card is declined at checkout',
+  stripe_renewal_fails: 'The payment of a renewal fails',
 };
 
 export class Faults {

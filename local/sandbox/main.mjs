@@ -1,6 +1,7 @@
 // The sandbox: stand-ins for the vendors whose clouds are not on this machine, one file each, behind one HTTP server, with a
 // home page from which a person decides what goes wrong next.
 
+import { join } from 'node:path';
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { listen } from '../stack/listen.mjs';
@@ -9,6 +10,7 @@ import { inbox } from './inbox.mjs';
 import { n8n } from './n8n.mjs';
 import { page } from './page.mjs';
 import { replicate } from './replicate.mjs';
+import { stripe } from './stripe.mjs';
 
 function home({ faults, webUrl }) {
   const app = new Hono();
@@ -27,11 +29,12 @@ function home({ faults, webUrl }) {
         'Home',
         html`<h1>The studio's vendors, on this machine</h1>
           <p>
-            n8n and Replicate answer here as they do in their clouds, and draw a picture instead of rendering one. Mails that Supabase would
-            send lie in the <a href="/inbox">inbox</a>. The app itself is at <a href="${webUrl}/sign-up">${webUrl}/sign-up</a>.
+            n8n, Replicate and Stripe answer here as they do in their clouds. Pictures are drawn instead of rendered, and no money moves: what
+            was bought, and what time and banks do to it, is on <a href="/stripe">Stripe's page</a>. Mails that Supabase would send lie in the
+            <a href="/inbox">inbox</a>. The app itself is at <a href="${webUrl}/sign-up">${webUrl}/sign-up</a>.
           </p>
           <h2>What goes wrong next</h2>
-          <p class="quiet">Each strikes once, at the next set-up that comes by.</p>
+          <p class="quiet">Each strikes once, at the next occasion.</p>
           ${armed.length > 0
             ? html`<p>Waiting to strike:</p><ul>${armed}</ul><form method="post" action="/sandbox/next"><button name="fault" value="">Nothing after all</button></form>`
             : ''}
@@ -64,8 +67,9 @@ function home({ faults, webUrl }) {
   return app;
 }
 
+// `stripeKeys` is {secretKey, webhookSecret}; `keep` a folder that holds what Stripe knows over a restart, if any.
 // Answers {stop()} once it listens.
-export async function startSandbox({ port, webUrl, n8nWebhookSecret, replicateToken, predictionMs, log }) {
+export async function startSandbox({ port, webUrl, n8nWebhookSecret, replicateToken, predictionMs, stripeKeys, stripeWebhookUrl, keep, log }) {
   const url = `http://127.0.0.1:${port}`;
   const faults = new Faults();
   const stopping = new AbortController();
@@ -75,13 +79,15 @@ export async function startSandbox({ port, webUrl, n8nWebhookSecret, replicateTo
   app.route('/', home({ faults, webUrl }));
   app.route('/', inbox({ log }));
   app.route('/', n8n({ faults, secret: n8nWebhookSecret, replicate: { url, token: replicateToken }, stopped, log }));
+  const { app: stripeApp, save } = await stripe({ faults, url, ...stripeKeys, webhookUrl: stripeWebhookUrl, keep: keep && join(keep, 'stripe.json'), stopped, log });
+  app.route('/', stripeApp);
   app.route('/', replicate({ faults, url, token: replicateToken, predictionMs, stopped, log }));
 
   const server = await listen(app, port);
   return {
     stop() {
       stopping.abort();
-      return server.stop();
+      return Promise.all([server.stop(), save()]);
     },
   };
 }

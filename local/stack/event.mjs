@@ -51,6 +51,11 @@ function callbackToken(influencer) {
   return `${signed}.${createHmac('sha256', keys.callbackToken).update(signed).digest('base64url')}`;
 }
 
+function stripeSignature(body) {
+  const t = Math.floor(Date.now() / 1000);
+  return `t=${t},v1=${createHmac('sha256', keys.stripeWebhook).update(`${t}.${body}`).digest('hex')}`;
+}
+
 // Her set-up has begun, and with `pending` the workflow has answered.
 async function influencerOf(user, { pending }) {
   const wish = { p_user_id: user.id, p_request_id: randomUUID(), p_name: 'Clara', p_bio: 'A 29 year old architect.', p_vibe: 'calm', p_deadline_seconds: 600 };
@@ -76,7 +81,12 @@ if (name === 'n8n-callback' || name === 'fetch-image') {
 }
 if (name === 'fetch-image') values.image_url = await drawnImage();
 
-const filled = (await readFile(file, 'utf8')).replace(/\{\{(\w+)\}\}/g, (whole, key) => values[key] ?? whole);
+const fill = (text) => text.replace(/\{\{(\w+)\}\}/g, (whole, key) => values[key] ?? whole);
+let filled = fill(await readFile(file, 'utf8'));
+if (name === 'stripe-webhook') {
+  values.stripe_signature = stripeSignature(JSON.parse(filled).body);
+  filled = fill(filled);
+}
 const folder = await mkdtemp(join(tmpdir(), 'event-'));
 const data = join(folder, basename(file));
 await writeFile(data, filled);

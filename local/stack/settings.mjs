@@ -5,6 +5,8 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 const random = (bytes) => randomBytes(bytes).toString('base64url');
+// Stripe's keys have no - and no _ after their prefix.
+const hex = (bytes) => randomBytes(bytes).toString('hex');
 
 export function newKeys() {
   return {
@@ -15,17 +17,21 @@ export function newKeys() {
     callbackToken: random(48),
     callbackHmac: random(32),
     replicateToken: `r8_${random(24)}`,
+    stripeSecret: `sk_test_${hex(24)}`,
+    stripeWebhook: `whsec_${hex(16)}`,
   };
 }
 
 // Made once, so that sessions survive a restart.
 export async function keptKeys(file) {
+  let kept = {};
   try {
-    return { ...newKeys(), ...JSON.parse(await readFile(file, 'utf8')) };
+    kept = JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
     if (error.code !== 'ENOENT') throw new Error(`${file} cannot be read: ${error.message}. Remove it, and new keys are made.`);
   }
-  const keys = newKeys();
+  const keys = { ...newKeys(), ...kept };
+  if (Object.keys(keys).length === Object.keys(kept).length) return keys;
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });
   return keys;
@@ -65,6 +71,11 @@ export function functionSettings({ urls, keys }) {
     IMAGE_HOSTS: 'replicate.delivery',
     MAX_IMAGE_BYTES: '52428800',
     LOCAL_IMAGE_ORIGIN: urls.sandbox,
+    STRIPE_API_URL: urls.sandbox,
+    STRIPE_SECRET_KEY: keys.stripeSecret,
+    STRIPE_WEBHOOK_SECRET: keys.stripeWebhook,
+    STRIPE_LIVEMODE: 'false',
+    SITE_ORIGINS: urls.web,
     ...aws(urls.storage),
   };
 }

@@ -12,7 +12,7 @@ import { startSupabase } from './supabase.mjs';
 import { startWeb } from './web.mjs';
 
 export const PARTS = {
-  sandbox: 'n8n, Replicate and the inbox',
+  sandbox: 'n8n, Replicate, Stripe and the inbox',
   storage: 'S3 and SQS (moto)',
   database: 'PostgreSQL, for requests that race',
   supabase: 'PostgREST and auth (@supabase/lite)',
@@ -72,7 +72,16 @@ export class Stack {
       return running;
     };
 
-    const sandbox = { port: ports.sandbox, webUrl: urls.web, n8nWebhookSecret: settings.N8N_WEBHOOK_SECRET, replicateToken: keys.replicateToken, predictionMs };
+    const sandbox = {
+      port: ports.sandbox,
+      webUrl: urls.web,
+      n8nWebhookSecret: settings.N8N_WEBHOOK_SECRET,
+      replicateToken: keys.replicateToken,
+      predictionMs,
+      stripeKeys: { secretKey: settings.STRIPE_SECRET_KEY, webhookSecret: settings.STRIPE_WEBHOOK_SECRET },
+      stripeWebhookUrl: `${urls.functions}/lambda-url/stripe-webhook/`,
+      keep: temporary ? undefined : folder,
+    };
     const startDatabase = async () => {
       if (driver === 'pglite') return { driver, url: join(folder, 'database') };
       const dir = join(folder, 'postgres');

@@ -14,7 +14,10 @@ use url::Url;
 use uuid::Uuid;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
-use crate::stack::{Answer, User, claims, create_influencer, get_dashboard, hs256, request, setting, user_token};
+use crate::stack::{
+    Answer, User, claims, create_checkout_session, create_influencer, create_portal_session, get_credit_history,
+    get_dashboard, hs256, request, setting, user_token,
+};
 
 /// Base64url without padding, as JWTs want it.
 fn base64url(bytes: &[u8]) -> String {
@@ -250,7 +253,8 @@ async fn claims_are_checked_whichever_way_the_token_is_signed() {
 #[tokio::test]
 async fn every_function_for_users_refuses_who_is_not_logged_in() {
     let user = User::new().await;
-    let (create, dashboard) = (create_influencer(|_| {}), get_dashboard(|_| {}));
+    let (create, dashboard, history) = (create_influencer(|_| {}), get_dashboard(|_| {}), get_credit_history(|_| {}));
+    let (checkout, portal) = (create_checkout_session(|_| {}), create_portal_session(|_| {}));
     let mut anon = claims(user.id, &user.email);
     anon["role"] = json!("anon");
     let key = setting("SUPABASE_PUBLISHABLE_KEY");
@@ -268,6 +272,20 @@ async fn every_function_for_users_refuses_who_is_not_logged_in() {
                     .await,
             ),
             Answer::from(get_dashboard::handle(dashboard.clone(), request("GET", "/dashboard", token, ())).await),
+            Answer::from(
+                get_credit_history::handle(history.clone(), request("GET", "/credit-history", token, ())).await,
+            ),
+            Answer::from(
+                create_checkout_session::handle(
+                    checkout.clone(),
+                    request("POST", "/checkout-sessions", token, r#"{"plan_id":"pro"}"#),
+                )
+                .await,
+            ),
+            Answer::from(
+                create_portal_session::handle(portal.clone(), request("POST", "/billing-portal-sessions", token, "{}"))
+                    .await,
+            ),
         ] {
             assert_eq!((answer.status, answer.code.as_str()), (401, "unauthenticated"), "{token:?}");
         }

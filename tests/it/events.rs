@@ -9,10 +9,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    credits::balance,
     doubles::{Raw, Reply},
     stack::{
-        Answer, User, callback_token, create_influencer, fetch_image, get_dashboard, image_pending, n8n_callback,
-        own_queue, picture, requested, row,
+        Answer, User, callback_token, create_checkout_session, create_influencer, create_portal_session, fetch_image,
+        get_credit_history, get_dashboard, image_pending, n8n_callback, own_queue, picture, requested, row, setting,
+        stripe_webhook,
     },
 };
 
@@ -36,6 +38,32 @@ async fn outcome(name: &str) -> String {
         "get-dashboard" => {
             let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
             Answer::from(get_dashboard::handle(get_dashboard(|_| {}), request).await).status.to_string()
+        }
+        "create-checkout-session" => {
+            let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
+            let deps = create_checkout_session(|_| {});
+            Answer::from(create_checkout_session::handle(deps, request).await).status.to_string()
+        }
+        "create-portal-session" => {
+            let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
+            let deps = create_portal_session(|_| {});
+            Answer::from(create_portal_session::handle(deps, request).await).status.to_string()
+        }
+        "get-credit-history" => {
+            let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
+            Answer::from(get_credit_history::handle(get_credit_history(|_| {}), request).await).status.to_string()
+        }
+        "stripe-webhook" => {
+            let user = User::new().await;
+            let values = [("user_id", user.id.to_string())];
+            let body: serde_json::Value = serde_json::from_str(&event(name, &values)).unwrap();
+            let secret = setting("STRIPE_WEBHOOK_SECRET").into();
+            let signature =
+                auth::signature::sign(&secret, jiff::Timestamp::now(), body["body"].as_str().unwrap().as_bytes());
+            let values = [values[0].clone(), ("stripe_signature", signature)];
+            let request = from_str(&event(name, &values)).unwrap();
+            let answer = Answer::from(stripe_webhook::handle(stripe_webhook(|_| {}), request).await);
+            format!("{}, {} credits", answer.status, balance(user.id).await)
         }
         "n8n-callback" => {
             let (_, id) = requested().await;
@@ -69,17 +97,29 @@ async fn outcome(name: &str) -> String {
 #[tokio::test]
 async fn every_event_file_has_the_outcome_that_its_name_says() {
     let expected = json!({
+        "create-checkout-session/bad-fields.json": "422",
+        "create-checkout-session/not-logged-in.json": "401",
+        "create-checkout-session/pack.json": "201",
+        "create-checkout-session/plan.json": "201",
         "create-influencer/accepted.json": "202",
         "create-influencer/bad-fields.json": "422",
         "create-influencer/not-logged-in.json": "401",
+        "create-portal-session/bad-return-url.json": "422",
+        "create-portal-session/never-bought.json": "409",
+        "create-portal-session/not-logged-in.json": "401",
         "fetch-image/garbage-beside-a-good-one.json": "failed: 0 2",
         "fetch-image/one.json": "failed: ",
+        "get-credit-history/not-logged-in.json": "401",
+        "get-credit-history/seen.json": "200",
         "get-dashboard/not-logged-in.json": "401",
         "get-dashboard/seen.json": "200",
         "n8n-callback/base64-garbage.json": "400",
         "n8n-callback/failed.json": "202",
         "n8n-callback/forged-token.json": "401",
         "n8n-callback/made.json": "202",
+        "stripe-webhook/forged-signature.json": "401, 4 credits",
+        "stripe-webhook/pack-paid.json": "200, 14 credits",
+        "stripe-webhook/unknown-type.json": "200, 4 credits",
     });
     let mut outcomes = serde_json::Map::new();
     let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");

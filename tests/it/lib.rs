@@ -5,6 +5,7 @@
 
 mod auth_tokens;
 mod callback;
+mod checkout;
 mod create;
 mod credits;
 mod dashboard;
@@ -13,8 +14,11 @@ mod events;
 mod fetch;
 mod main_job;
 mod migrations;
+mod portal;
 mod row_security;
 mod stack;
+mod stripe_client;
 mod structure;
 mod unreliable;
+mod webhook;
 mod worker;

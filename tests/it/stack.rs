@@ -131,6 +131,38 @@ pub fn get_dashboard(change: impl FnOnce(&mut get_dashboard::Config)) -> Arc<get
     Arc::new(get_dashboard::Deps::new(config).unwrap())
 }
 
+/// create-checkout-session, likewise.
+pub fn create_checkout_session(
+    change: impl FnOnce(&mut create_checkout_session::Config),
+) -> Arc<create_checkout_session::Deps> {
+    let mut config = create_checkout_session::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(create_checkout_session::Deps::new(config).unwrap())
+}
+
+/// create-portal-session, likewise.
+pub fn create_portal_session(
+    change: impl FnOnce(&mut create_portal_session::Config),
+) -> Arc<create_portal_session::Deps> {
+    let mut config = create_portal_session::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(create_portal_session::Deps::new(config).unwrap())
+}
+
+/// get-credit-history, likewise.
+pub fn get_credit_history(change: impl FnOnce(&mut get_credit_history::Config)) -> Arc<get_credit_history::Deps> {
+    let mut config = get_credit_history::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(get_credit_history::Deps::new(config).unwrap())
+}
+
+/// stripe-webhook, likewise.
+pub fn stripe_webhook(change: impl FnOnce(&mut stripe_webhook::Config)) -> Arc<stripe_webhook::Deps> {
+    let mut config = stripe_webhook::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(stripe_webhook::Deps::new(config).unwrap())
+}
+
 /// A body that create-influencer takes.
 pub fn wish() -> String {
     json!({ "name": "Clara", "bio": "A 29 year old architect from Lisbon.", "vibe": "calm, curious" }).to_string()

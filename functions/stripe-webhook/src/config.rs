@@ -32,7 +32,7 @@ impl Config {
         Ok(Self {
             supabase_url: settings.url("SUPABASE_URL")?,
             supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
-            stripe_api_url: settings.url("STRIPE_API_URL")?,
+            stripe_api_url: settings.url_or("STRIPE_API_URL", stripe_client::API_URL)?,
             stripe_secret_key: settings.secret("STRIPE_SECRET_KEY")?,
             stripe_webhook_secret: settings.secret("STRIPE_WEBHOOK_SECRET")?,
             stripe_webhook_secret_previous: settings.optional("STRIPE_WEBHOOK_SECRET_PREVIOUS").map(Into::into),

@@ -5,18 +5,21 @@
 -- else is state: it was fetched from Stripe after a ticket was drawn, and replaces what was fetched by an earlier ticket. Whoever
 -- applied a later ticket fetched after any change whose event drew an earlier one, so the newest truth stays.
 --
+-- JSON comes as text: @supabase/lite hands an object to a jsonb parameter as a string.
+--
 -- Locks are taken in one order: the event, the purchase's key, the user's balance.
 
 -- Stores the event, or counts that it came again. outcome: begun with a ticket | duplicate.
 -- p_again: also one that took effect before.
-create or replace function public.begin_stripe_event(p_event jsonb, p_again boolean default false) returns jsonb
+create or replace function public.begin_stripe_event(p_event text, p_again boolean default false) returns jsonb
   language plpgsql security invoker set search_path = ''
 as $$
 declare
+  raw jsonb := p_event::jsonb;
   event public.stripe_events;
 begin
   insert into public.stripe_events as old (id, type, created, api_version, payload)
-  values (p_event->>'id', p_event->>'type', to_timestamp((p_event->>'created')::bigint), p_event->>'api_version', p_event)
+  values (raw->>'id', raw->>'type', to_timestamp((raw->>'created')::bigint), raw->>'api_version', raw)
   on conflict (id) do update set deliveries = old.deliveries + 1
   returning * into event;
   if event.applied_at is not null and not p_again then
@@ -213,29 +216,31 @@ end
 $$;
 
 -- Applies one change: {purchase: …}, {subscription: …}, {reversal: …} or {nothing: {}}, as the functions above say.
-create or replace function public.apply_stripe_change(p_change jsonb, p_ticket bigint default null) returns text
+create or replace function public.apply_stripe_change(p_change text, p_ticket bigint default null) returns text
   language sql volatile security invoker set search_path = ''
 as $$
   select case
-    when p_change ? 'purchase' then public.apply_purchase(p_change->'purchase')
-    when p_change ? 'subscription' then public.apply_subscription(p_change->'subscription', p_ticket)
-    when p_change ? 'reversal' then public.apply_reversal(p_change->'reversal', p_ticket)
+    when change ? 'purchase' then public.apply_purchase(change->'purchase')
+    when change ? 'subscription' then public.apply_subscription(change->'subscription', p_ticket)
+    when change ? 'reversal' then public.apply_reversal(change->'reversal', p_ticket)
     else 'noted' end
+    from (select p_change::jsonb) as given (change)
 $$;
 
 -- Stores the event and applies its change, unless it took effect before. outcome: those of apply_stripe_change | duplicate.
 -- One that nobody could be found for stays unapplied, so that it can be applied when the cause is mended.
 create or replace function public.apply_stripe_event(
-  p_event jsonb, p_change jsonb, p_ticket bigint default null, p_again boolean default false
+  p_event text, p_change text, p_ticket bigint default null, p_again boolean default false
 ) returns jsonb
   language plpgsql security invoker set search_path = ''
 as $$
 declare
+  raw jsonb := p_event::jsonb;
   event public.stripe_events;
   result text;
 begin
   insert into public.stripe_events as old (id, type, created, api_version, payload)
-  values (p_event->>'id', p_event->>'type', to_timestamp((p_event->>'created')::bigint), p_event->>'api_version', p_event)
+  values (raw->>'id', raw->>'type', to_timestamp((raw->>'created')::bigint), raw->>'api_version', raw)
   -- What has a ticket was counted when it drew it.
   on conflict (id) do update set deliveries = old.deliveries + case when p_ticket is null then 1 else 0 end
   returning * into event;
@@ -257,15 +262,15 @@ declare
   f text;
 begin
   foreach f in array array[
-    'public.begin_stripe_event(jsonb, boolean)',
+    'public.begin_stripe_event(text, boolean)',
     'public.stripe_ticket()',
     'public.claw_back_credits(text)',
     'public.user_of_customer(text, uuid)',
     'public.apply_purchase(jsonb)',
     'public.apply_subscription(jsonb, bigint)',
     'public.apply_reversal(jsonb, bigint)',
-    'public.apply_stripe_change(jsonb, bigint)',
-    'public.apply_stripe_event(jsonb, jsonb, bigint, boolean)'
+    'public.apply_stripe_change(text, bigint)',
+    'public.apply_stripe_event(text, text, bigint, boolean)'
   ] loop
     execute format('revoke execute on function %s from public, anon, authenticated', f);
     execute format('grant execute on function %s to service_role', f);

@@ -1,5 +1,7 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457) with a stable `code`.
 
+use std::collections::BTreeMap;
+
 use lambda_http::{
     Body, Response,
     http::{StatusCode, header},
@@ -29,6 +31,7 @@ pub struct ApiError {
     code: &'static str,
     detail: String,
     errors: Vec<FieldError>,
+    extensions: BTreeMap<&'static str, String>,
     retry_after: Option<u32>,
     cause: Option<anyhow::Error>,
 }
@@ -36,7 +39,8 @@ pub struct ApiError {
 impl ApiError {
     /// An error with a status, a stable code and a sentence that says what to do.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None, cause: None }
+        let (errors, extensions) = (Vec::new(), BTreeMap::new());
+        Self { status, code, detail: detail.into(), errors, extensions, retry_after: None, cause: None }
     }
 
     /// 400: the body is not the JSON object that it should be.
@@ -63,6 +67,13 @@ impl ApiError {
         Self { retry_after: Some(5), ..error }.because(cause)
     }
 
+    /// Adds a member of its own to the problem (RFC 9457, section 3.2): what the client needs to go on.
+    #[must_use]
+    pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
+        self.extensions.insert(member, value.into());
+        self
+    }
+
     /// Adds the cause, for the log only.
     #[must_use]
     pub fn because(self, cause: impl Into<anyhow::Error>) -> Self {
@@ -84,6 +95,11 @@ impl ApiError {
         &self.errors
     }
 
+    /// What was added by [`with`](Self::with).
+    pub fn extensions(&self) -> &BTreeMap<&'static str, String> {
+        &self.extensions
+    }
+
     /// The whole chain of causes in one line; empty when the error is the client's own.
     pub(crate) fn causes(&self) -> String {
         self.cause.as_ref().map(|cause| format!("{cause:#}")).unwrap_or_default()
@@ -101,6 +117,8 @@ impl ApiError {
             request_id: &'a str,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
+            #[serde(flatten)]
+            extensions: &'a BTreeMap<&'static str, String>,
         }
         let problem = Problem {
             r#type: "about:blank",
@@ -110,6 +128,7 @@ impl ApiError {
             code: self.code,
             request_id,
             errors: &self.errors,
+            extensions: &self.extensions,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = Response::new(Body::Text(body));
@@ -132,5 +151,23 @@ impl From<anyhow::Error> for ApiError {
     fn from(cause: anyhow::Error) -> Self {
         let detail = "Something went wrong on our side. Please try again.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).because(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_its_own_members_and_those_that_were_added() {
+        let error = ApiError::new(StatusCode::CONFLICT, "already_subscribed", "You are.");
+        let response = error.with("portal_url", "https://billing.example/p").into_response("r-1");
+        assert_eq!(response.status(), StatusCode::CONFLICT);
+        let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        let expected = serde_json::json!({
+            "type": "about:blank", "title": "Conflict", "status": 409, "detail": "You are.", "code": "already_subscribed",
+            "request_id": "r-1", "portal_url": "https://billing.example/p",
+        });
+        assert_eq!(problem, expected);
     }
 }

@@ -61,7 +61,19 @@ impl Settings {
     /// # Errors
     /// When it is not set, or no such URL.
     pub fn url(&self, name: &'static str) -> Result<Url, SettingError> {
-        let url: Url = self.text(name)?.parse().map_err(|_| SettingError::Malformed(name, "a URL"))?;
+        Self::parse_url(name, &self.text(name)?)
+    }
+
+    /// The same, with a URL for when it is not set.
+    ///
+    /// # Errors
+    /// When it is no such URL.
+    pub fn url_or(&self, name: &'static str, default: &str) -> Result<Url, SettingError> {
+        Self::parse_url(name, self.optional(name).as_deref().unwrap_or(default))
+    }
+
+    fn parse_url(name: &'static str, text: &str) -> Result<Url, SettingError> {
+        let url: Url = text.parse().map_err(|_| SettingError::Malformed(name, "a URL"))?;
         if matches!(url.scheme(), "http" | "https") {
             Ok(url)
         } else {
@@ -75,6 +87,14 @@ impl Settings {
     /// When it is not set, or no number of that kind.
     pub fn number<T: FromStr>(&self, name: &'static str) -> Result<T, SettingError> {
         self.text(name)?.parse().map_err(|_| SettingError::Malformed(name, "a number in its range"))
+    }
+
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// When it is not set, or neither.
+    pub fn flag(&self, name: &'static str) -> Result<bool, SettingError> {
+        self.text(name)?.parse().map_err(|_| SettingError::Malformed(name, "true or false"))
     }
 
     /// A comma-separated list without blanks; empty when not set.
@@ -93,12 +113,14 @@ mod tests {
         let settings = Settings::from_fn(|name| match name {
             "A_URL" => Some("s3cret".to_owned()),
             "A_NUMBER" => Some("s3cret".to_owned()),
+            "A_FLAG" => Some("s3cret".to_owned()),
             "BLANK" => Some("  ".to_owned()),
             _ => None,
         });
         for (error, name) in [
             (settings.url("A_URL").unwrap_err(), "A_URL"),
             (settings.number::<u64>("A_NUMBER").unwrap_err(), "A_NUMBER"),
+            (settings.flag("A_FLAG").unwrap_err(), "A_FLAG"),
             (settings.text("BLANK").unwrap_err(), "BLANK"),
             (settings.secret("ABSENT").unwrap_err(), "ABSENT"),
         ] {

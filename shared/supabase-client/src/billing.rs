@@ -161,7 +161,7 @@ impl Service {
     /// # Errors
     /// When the database gives no usable answer; repeat it then.
     pub async fn begin_stripe_event(&self, event: &Value, again: bool) -> Result<Begun, SupabaseError> {
-        self.rpc("begin_stripe_event", &json!({ "p_event": event, "p_again": again })).await
+        self.rpc("begin_stripe_event", &json!({ "p_event": event.to_string(), "p_again": again })).await
     }
 
     /// Stores an event and applies what it means. Atomic and repeatable. `ticket` is for what was fetched.
@@ -179,7 +179,9 @@ impl Service {
         struct Answer {
             outcome: Applied,
         }
-        let arguments = json!({ "p_event": event, "p_change": change, "p_ticket": ticket, "p_again": again });
+        let arguments = json!({
+            "p_event": event.to_string(), "p_change": json!(change).to_string(), "p_ticket": ticket, "p_again": again,
+        });
         let Answer { outcome } = self.rpc("apply_stripe_event", &arguments).await?;
         Ok(outcome)
     }
