@@ -7,7 +7,10 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stack::{setting, wish};
+use crate::{
+    checkout::{act, at_stripe},
+    stack::{setting, wish},
+};
 
 fn http() -> Client {
     http_client::client(Duration::from_secs(30)).unwrap()
@@ -88,6 +91,66 @@ async fn a_signed_in_user_creates_her_character_and_sees_the_image() {
 }
 
 #[tokio::test]
+async fn a_user_pays_for_pro_renews_buys_a_pack_gets_money_back_and_cancels() {
+    let http = http();
+    let token = sign_up(&http).await;
+    let api = setting("FUNCTIONS_URL");
+    let dashboard = async || -> Value {
+        http.get(format!("{api}/dashboard")).bearer_auth(&token).send().await.unwrap().json().await.unwrap()
+    };
+    let shows = async |plan: &str, credits: i64| {
+        until(&format!("{plan} with {credits} credits"), async || {
+            let seen = dashboard().await;
+            (seen["plan"] == plan && seen["credits"] == credits).then_some(seen)
+        })
+        .await
+    };
+    let post = async |path: &str, body: Value| -> Value {
+        let answer = http.post(format!("{api}{path}")).bearer_auth(&token).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED, "{path}");
+        answer.json().await.unwrap()
+    };
+    shows("free", 4).await;
+
+    let session = post("/checkout-sessions", json!({ "plan_id": "pro" })).await;
+    let paid = act(&format!("checkout/{}/pay", session["session_id"].as_str().unwrap()), json!({})).await;
+    let subscribed = shows("pro", 20).await;
+    assert_eq!(subscribed["subscription"]["status"], "active");
+    assert!(subscribed["subscription"]["renews_at"].is_string(), "{subscribed}");
+    let again = http.post(format!("{api}/checkout-sessions")).bearer_auth(&token).json(&json!({ "plan_id": "pro" }));
+    let again = again.send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::CONFLICT);
+    let again: Value = again.json().await.unwrap();
+    assert!(again["code"] == "already_subscribed" && again["portal_url"].is_string(), "{again}");
+
+    let subscription = format!("subscriptions/{}", paid["subscription"].as_str().unwrap());
+    act(&format!("{subscription}/renew"), json!({})).await;
+    shows("pro", 40).await;
+    act(&format!("{subscription}/renew"), json!({ "fails": true })).await;
+    until("the failed payment", async || dashboard().await["subscription"]["payment_failed"].as_bool().filter(|b| *b))
+        .await;
+    shows("pro", 40).await;
+
+    let session = post("/checkout-sessions", json!({ "pack_id": "small" })).await;
+    let paid = act(&format!("checkout/{}/pay", session["session_id"].as_str().unwrap()), json!({})).await;
+    shows("pro", 50).await;
+    let intent = at_stripe(&format!("/v1/payment_intents/{}", paid["payment_intent"].as_str().unwrap())).await;
+    act(&format!("charges/{}/refund", intent["latest_charge"].as_str().unwrap()), json!({ "amount": 450 })).await;
+    shows("pro", 45).await;
+
+    assert!(post("/billing-portal-sessions", json!({})).await["portal_url"].is_string());
+    act(&format!("{subscription}/cancel"), json!({ "now": true })).await;
+    shows("free", 45).await;
+
+    let history = http.get(format!("{api}/credit-history")).bearer_auth(&token).send().await.unwrap();
+    let history: Value = history.json().await.unwrap();
+    let entries = history["entries"].as_array().unwrap();
+    let amounts: Vec<i64> = entries.iter().map(|entry| entry["amount"].as_i64().unwrap()).collect();
+    assert_eq!(amounts, [-5, 10, 20, -4, 20, 4]);
+    assert_eq!((&entries[0]["balance_after"], &history["next"]), (&json!(45), &Value::Null));
+}
+
+#[tokio::test]
 async fn an_error_is_a_problem_document_with_the_request_id() {
     let answer = http().get(format!("{}/dashboard", setting("FUNCTIONS_URL"))).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
@@ -123,9 +186,9 @@ async fn no_log_line_of_a_function_holds_a_secret_or_personal_data() {
     let answer = private.body("\"my private life\"").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     let log = std::fs::read_to_string(setting("STACK_LOG")).unwrap();
-    let of_a_function = |line: &&str| {
-        ["create-influencer", "get-dashboard", "n8n-callback", "fetch-image"].iter().any(|name| line.starts_with(name))
-    };
+    let functions = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../functions")).unwrap();
+    let functions: Vec<String> = functions.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let of_a_function = |line: &&str| functions.iter().any(|name| line.starts_with(name));
     let logs: String = log.lines().filter(of_a_function).collect();
     assert!(logs.contains("influencer requested"), "the log is there");
     let token_start = token.split('.').nth(1).unwrap();
@@ -139,6 +202,8 @@ async fn no_log_line_of_a_function_holds_a_secret_or_personal_data() {
         &setting("N8N_WEBHOOK_SECRET"),
         &setting("CALLBACK_TOKEN_SECRET"),
         &setting("CALLBACK_HMAC_SECRET"),
+        &setting("STRIPE_SECRET_KEY"),
+        &setting("STRIPE_WEBHOOK_SECRET"),
         "X-Amz-Signature",
     ] {
         assert!(!logs.contains(secret), "a log line holds {secret}");
