@@ -24,13 +24,14 @@ const supabase = window.supabase.createClient(supabaseUrl, supabaseKey, {
 });
 
 export class Problem extends Error {
-  constructor({ code, message, status = 0, errors = [], requestId = null }) {
+  constructor({ code, message, status = 0, errors = [], requestId = null, portalUrl = null }) {
     super(message);
     this.name = 'Problem';
     this.code = code;
     this.status = status;
     this.errors = errors;
     this.requestId = requestId;
+    this.portalUrl = portalUrl;
   }
 }
 
@@ -146,9 +147,10 @@ async function refreshedToken() {
   return data.session.access_token;
 }
 
-async function send(path, { method = 'GET', body }, token) {
+async function send(path, { method = 'GET', body, idempotencyKey }, token) {
   const headers = { authorization: `Bearer ${token}` };
   if (body !== undefined) headers['content-type'] = 'application/json';
+  if (idempotencyKey) headers['idempotency-key'] = idempotencyKey;
   try {
     return await fetch(apiUrl + path, {
       method,
@@ -178,6 +180,7 @@ function problemFromApi(status, problem) {
     message: 'Something went wrong on our side. Please try again.',
     errors: problem.errors ?? [],
     requestId: problem.request_id ?? null,
+    portalUrl: problem.portal_url ?? null,
   });
 }
 

@@ -2,7 +2,9 @@
 //
 // What is on the page comes from the server's answer alone, so a reload, another tab or another device shows the same.
 
-import { apiFetch, logOut, onLogOut, requireSession } from '/auth.js';
+import { announce, logOutAndLeave, wordsFor } from '/account.js';
+import { apiFetch, requireSession } from '/auth.js';
+import { askServer } from '/billing.js';
 import {
   clearFieldErrors,
   focusFirstError,
@@ -11,6 +13,7 @@ import {
   showNotice,
   whileBusy,
 } from '/form.js';
+import { day } from '/money.js';
 
 const shortestPollMs = 1000;
 const longestPollMs = 5000;
@@ -26,38 +29,7 @@ const fields = [$('name'), $('bio'), $('vibe')];
 let influencer = null;
 let draftKey = null;
 
-/* Leaving */
-
-let leaving = false;
-
-async function logOutAndLeave(note) {
-  leaving = true;
-  await logOut();
-  location.replace(`/login?note=${note}`);
-}
-
-$('log-out').addEventListener('click', () => {
-  $('log-out').disabled = true;
-  sessionStorage.clear();
-  logOutAndLeave('logged-out');
-});
-
-// In another tab, or because the session could not be refreshed: it is gone already, and by now there may be a newer one that
-// is not ours to end. What was typed stays for when the same person is back.
-onLogOut(() => {
-  if (!leaving) location.replace('/login?note=session-ended');
-});
-
-// "Back" after a log-out may bring this page from the browser's memory, with her picture on it.
-window.addEventListener('pageshow', ({ persisted }) => {
-  if (persisted) location.reload();
-});
-
 /* Views: one at a time beside the frame */
-
-function announce(message) {
-  $('announcer').textContent = message;
-}
 
 function show(view) {
   const before = stage.dataset.view;
@@ -74,14 +46,6 @@ function showPicture(state, name) {
   $('picture').hidden = state !== 'shown';
   $('picture-problem').hidden = state !== 'broken';
   $('portrait-name').textContent = name;
-}
-
-function showPlan({ user, plan, credits }) {
-  $('account-email').textContent = user.email ?? '';
-  $('plan').textContent = `${plan.charAt(0).toUpperCase()}${plan.slice(1)} plan`;
-  $('credits').textContent = credits === 1 ? '1 credit' : `${credits} credits`;
-  $('plan-card').setAttribute('aria-busy', 'false');
-  $('plan-card').hidden = false;
 }
 
 function showNone() {
@@ -135,7 +99,7 @@ function showReady({ announced }) {
   if (influencer.created_at) {
     const created = new Date(influencer.created_at);
     $('ready-date').dateTime = created.toISOString();
-    $('ready-date').textContent = created.toLocaleDateString('en', { dateStyle: 'long' });
+    $('ready-date').textContent = day(created);
   }
   show('ready');
   loadPicture();
@@ -156,7 +120,7 @@ function render(dashboard) {
   const before = influencer?.state;
   influencer = dashboard.influencer;
   draftKey = `sweetheart.draft.${dashboard.user.id}`;
-  showPlan(dashboard);
+  $('account-email').textContent = dashboard.user.email ?? '';
 
   // Only a change that happens before somebody's eyes is read out; what a fresh page shows is read anyway.
   const announced = before in progress;
@@ -198,7 +162,7 @@ function load() {
 async function fetchAndRender() {
   let dashboard;
   try {
-    dashboard = await apiFetch('/dashboard');
+    dashboard = await askServer();
   } catch (problem) {
     return loadFailed(problem);
   }
@@ -224,16 +188,6 @@ $('reload').addEventListener('click', async () => {
   await load();
   $('reload').textContent = 'Try again';
 });
-
-function wordsFor({ code, message, requestId }) {
-  const words = {
-    workflow_unavailable: 'Our studio cannot be reached at the moment. What you wrote is kept: please try again shortly.',
-    database_unavailable: 'We cannot get at your data at the moment. Nothing is lost: please try again shortly.',
-    invalid_fields: 'Please have another look at what is marked.',
-  };
-  if (words[code]) return words[code];
-  return requestId ? `${message} If it keeps happening, tell us this number: ${requestId}` : message;
-}
 
 /* Her picture */
 

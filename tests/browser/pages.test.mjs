@@ -3,3 +3,5 @@
 
 import './entrance.mjs';
 import './sweetheart.mjs';
+import './money.mjs';
+import './purchase.mjs';

@@ -68,6 +68,13 @@ export async function logIn(page, email, secret = password) {
   await page.getByRole('button', { name: 'Log in' }).click();
 }
 
+export const button = (page, name) => page.getByRole('button', { name, exact: true });
+
+// Waits until the page says exactly that, before everybody's eyes.
+export async function says(page, words) {
+  await page.getByText(words, { exact: true }).and(page.locator(':not(#announcer)')).waitFor();
+}
+
 // Waits until this view of the page is the one to see.
 export async function view(page, name) {
   await page.locator(`#view-${name}`).waitFor();
@@ -113,6 +120,7 @@ export async function look(page, state) {
     }
   }
   await page.setViewportSize(SMALLEST);
+  await page.screenshot({ path: `${SCREENSHOTS}/${state}-smallest.png`, animations: 'disabled', fullPage: true });
   await assertNoSidewaysScroll(page, state);
   await page.setViewportSize(SIZES.desktop);
   await page.emulateMedia({ colorScheme: null });

@@ -457,6 +457,55 @@ async fn our_own_metadata_stands_in_where_the_mapping_is_missing() {
     assert_eq!(balance(user.id).await, 30, "from now on she is known");
 }
 
+#[tokio::test]
+async fn a_payment_for_goods_of_ours_that_no_row_knows_any_more_is_kept_for_a_person_to_see() {
+    let webhook = stripe_webhook(|_| {});
+    let (user, customer) = customer().await;
+    let mut renewal = invoice(&customer, "subscription_cycle", &[("price_that_was_taken_out", 1, false)]);
+    renewal["parent"]["subscription_details"]["metadata"] = json!({ "user_id": user.id, "plan_id": "pro" });
+    let mut pack = pack_session(&user, &customer, "paid");
+    pack["metadata"]["pack_id"] = json!("pack_that_was_taken_out");
+    for event in [event("invoice.paid", &renewal), event("checkout.session.completed", &pack)] {
+        tell(&webhook, &event).await;
+        assert_eq!(kept(&event).await, Some((Some("unmatched".to_owned()), false, 1)));
+    }
+}
+
+#[tokio::test]
+async fn what_was_paid_before_the_balance_was_brought_forward_is_not_counted_again() {
+    let webhook = stripe_webhook(|_| {});
+    let (user, customer) = customer().await;
+    let update = "update public.credit_balances set brought_forward_at = now() where user_id = $1";
+    database().await.execute(update, &[&user.id]).await.unwrap();
+    let mut old = invoice(&customer, "subscription_cycle", &[(PRO, 1, false)]);
+    old["created"] = json!(Timestamp::now().as_second() - 86400);
+    tell(&webhook, &event("invoice.paid", &old)).await;
+    assert_eq!(balance(user.id).await, 4);
+    let mut new = invoice(&customer, "subscription_cycle", &[(PRO, 1, false)]);
+    new["created"] = json!(Timestamp::now().as_second() + 1);
+    tell(&webhook, &event("invoice.paid", &new)).await;
+    assert_eq!(balance(user.id).await, 20);
+}
+
+#[test]
+fn a_secret_that_somebody_typed_is_none() {
+    for (secret, good) in [
+        ("whsec_0123456789abcdef0123456789abcdef", true),
+        ("whsec_placeholder", false),
+        ("secret", false),
+        ("0123456789abcdef0123456789abcdef0123456789abcdef", false),
+    ] {
+        let settings = lambda_kit::Settings::from_fn(move |name| match name {
+            "STRIPE_WEBHOOK_SECRET" => Some(secret.to_owned()),
+            "SUPABASE_URL" => Some("https://example.com".to_owned()),
+            "STRIPE_LIVEMODE" => Some("false".to_owned()),
+            "SUPABASE_SECRET_KEY" | "STRIPE_SECRET_KEY" => Some("key".to_owned()),
+            _ => None,
+        });
+        assert_eq!(stripe_webhook::Config::read(&settings).is_ok(), good, "{secret}");
+    }
+}
+
 /// What the dashboard says of plan and subscription.
 async fn standing(user: &User) -> (String, Value) {
     let mut seen = dashboard(user).await;

@@ -34,9 +34,21 @@ impl Config {
             supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
             stripe_api_url: settings.url_or("STRIPE_API_URL", stripe_client::API_URL)?,
             stripe_secret_key: settings.secret("STRIPE_SECRET_KEY")?,
-            stripe_webhook_secret: settings.secret("STRIPE_WEBHOOK_SECRET")?,
-            stripe_webhook_secret_previous: settings.optional("STRIPE_WEBHOOK_SECRET_PREVIOUS").map(Into::into),
+            stripe_webhook_secret: signing_secret("STRIPE_WEBHOOK_SECRET", settings.text("STRIPE_WEBHOOK_SECRET")?)?,
+            stripe_webhook_secret_previous: match settings.optional("STRIPE_WEBHOOK_SECRET_PREVIOUS") {
+                Some(secret) => Some(signing_secret("STRIPE_WEBHOOK_SECRET_PREVIOUS", secret)?),
+                None => None,
+            },
             stripe_livemode: settings.flag("STRIPE_LIVEMODE")?,
         })
+    }
+}
+
+/// Whoever knows it gives out credits: a word that somebody typed until Stripe has given one will not do.
+fn signing_secret(name: &'static str, text: String) -> Result<SecretString, SettingError> {
+    if text.starts_with("whsec_") && text.len() >= 32 {
+        Ok(text.into())
+    } else {
+        Err(SettingError::Malformed(name, "a signing secret as Stripe gives it (whsec_…)"))
     }
 }

@@ -4,8 +4,10 @@
 create table if not exists public.credit_balances (
   user_id uuid primary key references public.users (id) on delete cascade,
   balance integer not null default 0,
+  brought_forward_at timestamptz,
   updated_at timestamptz not null default now()
 );
+comment on column public.credit_balances.brought_forward_at is 'When an earlier balance became the first lines: what was paid before is in it.';
 comment on table public.credit_balances is 'What each user can spend: the sum of her lines in credits_ledger. Below zero only after money was returned.';
 
 -- No foreign key: bookkeeping outlives the account.
@@ -109,7 +111,7 @@ begin
       from public.users u, public.plans p
      where p.id = 'free' and not exists (select from public.credit_balances b where b.user_id = u.id)
   loop
-    insert into public.credit_balances (user_id) values (old.id);
+    insert into public.credit_balances (user_id, brought_forward_at) values (old.id, now());
     if old.free > 0 then
       insert into public.credits_ledger (user_id, tx_type, amount, business_key, description)
       values (old.id, 'bonus', old.free, 'welcome:' || old.id, 'Free credits to start with');

@@ -61,7 +61,9 @@ begin
   end if;
 
   update public.credit_purchases set clawed_back = due, settlements = settlements + 1 where key = p_purchase_key;
-  if exists (select from public.credit_balances where user_id = purchase.user_id) then
+  -- First the balance's lock, then the line, which draws its id: lines are in the order in which they count.
+  perform from public.credit_balances where user_id = purchase.user_id for update;
+  if found then
     insert into public.credits_ledger (user_id, tx_type, amount, business_key, description)
     values (purchase.user_id, 'adjustment', purchase.clawed_back - due,
       'clawback:' || p_purchase_key || ':' || purchase.settlements + 1,
@@ -94,8 +96,9 @@ begin
 end
 $$;
 
--- Counts a payment for credits: {key, customer_id, user_id, lines: [{price, quantity}] or pack_id and credits, amount_paid, currency}.
--- outcome: granted | duplicate | ignored (not our goods) | unmatched | mismatched.
+-- Counts a payment for credits: {key, customer_id, user_id, lines: [{price, quantity}] or pack_id and credits, amount_paid,
+-- currency, created}. outcome: granted | duplicate | ignored (not our goods, or from before her balance was brought forward)
+-- | unmatched (nobody that we know, or goods of ours that no row knows any more) | mismatched.
 create or replace function public.apply_purchase(p jsonb) returns text
   language plpgsql security invoker set search_path = ''
 as $$
@@ -103,6 +106,7 @@ declare
   who jsonb;
   buyer uuid;
   bought record;
+  brought_forward timestamptz;
   first_plan boolean;
   free integer;
 begin
@@ -117,7 +121,8 @@ begin
       join public.plans plan on line.price = plan.stripe_price_id or line.price = any (plan.earlier_price_ids);
   end if;
   if coalesce(bought.credits, 0) <= 0 then
-    return 'ignored';
+    -- Our own metadata on it: a price or pack was taken out of its row while somebody still pays for it.
+    return case when p->>'user_id' is not null then 'unmatched' else 'ignored' end;
   end if;
 
   perform pg_advisory_xact_lock(hashtextextended(p->>'key', 0));
@@ -129,9 +134,11 @@ begin
     return who->>'outcome';
   end if;
   buyer := (who->>'user_id')::uuid;
-  perform from public.credit_balances where user_id = buyer for update;
+  select brought_forward_at into brought_forward from public.credit_balances where user_id = buyer for update;
   if not found then
     return 'unmatched'; -- she deleted her account; the money came all the same
+  elsif (p->>'created')::timestamptz < brought_forward then
+    return 'ignored';
   end if;
 
   first_plan := bought.plan_id is not null

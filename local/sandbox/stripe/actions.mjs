@@ -17,13 +17,14 @@ export function actions({ store, billing, webhooks, faults }) {
     'checkout/settle': (session, { succeeded }) => billing.settle(session, yes(succeeded)),
     'customers/card': (customer, { card = GOOD_CARD }) => billing.keepCard(customer, `${card}`.replaceAll(' ', '')),
     'subscriptions/renew': (subscription, { fails }) => billing.renew(subscription, { fails: yes(fails) }),
-    'subscriptions/cancel': (subscription, { now }) => (yes(now) ? billing.cancelNow(subscription) : billing.updateSubscription(subscription, { cancel_at_period_end: true })),
+    'subscriptions/cancel': (subscription, { now }) =>
+      yes(now) ? billing.cancelNow(subscription) : billing.updateSubscription(subscription, { cancel_at_period_end: true }),
     'subscriptions/resume': (subscription) => billing.updateSubscription(subscription, { cancel_at_period_end: false }),
     'subscriptions/fail-next': (subscription) => {
       faults.arm({ fault: 'stripe_renewal_fails', only: subscription.id });
       return subscription;
     },
-    'subscriptions/status': (subscription, { status }) => billing.setStatus(subscription, status),
+    'subscriptions/status': (subscription, { status }) => billing.setStatus(subscription, `${status}`),
     'invoices/pay': (invoice) => billing.payInvoice(invoice),
     'charges/refund': (charge, { amount, ...more }) => billing.refund(charge, { ...more, amount: wholeNumber(amount) }),
     'charges/dispute': (charge, { amount, inquiry }) => billing.dispute(charge, { amount: wholeNumber(amount), inquiry: yes(inquiry) }),
@@ -34,7 +35,16 @@ export function actions({ store, billing, webhooks, faults }) {
       return event;
     },
   };
-  const kinds = { checkout: 'checkout.session', customers: 'customer', subscriptions: 'subscription', invoices: 'invoice', charges: 'charge', refunds: 'refund', disputes: 'dispute', events: 'event' };
+  const kinds = {
+    checkout: 'checkout.session',
+    customers: 'customer',
+    subscriptions: 'subscription',
+    invoices: 'invoice',
+    charges: 'charge',
+    refunds: 'refund',
+    disputes: 'dispute',
+    events: 'event',
+  };
 
   function wholeNumber(value) {
     if (value === undefined || value === '') return undefined;
@@ -80,7 +90,9 @@ export function actions({ store, billing, webhooks, faults }) {
   };
   app.get('/sandbox/stripe/events.json', (c) => {
     const events = store.all('event', about(c)).reverse();
-    return c.json({ events: events.map((event) => ({ ...renderEvent(store, event, webhooks.endpoint.api_version), delivery: store.deliveries.get(event.id) })) });
+    return c.json({
+      events: events.map((event) => ({ ...renderEvent(store, event, webhooks.endpoint.api_version), delivery: store.deliveries.get(event.id) })),
+    });
   });
   app.get('/sandbox/stripe/settled', async (c) => {
     await webhooks.settled(c.req.query('about'));
@@ -94,7 +106,7 @@ export function actions({ store, billing, webhooks, faults }) {
       if (!run) throw new StripeError(404, `The sandbox's Stripe cannot ${action} ${kind}.`);
       billing.lookAtSessions();
       const object = store.get(kinds[kind], id);
-      if (!object) throw missing(kinds[kind], id);
+      if (!object || object.deleted) throw missing(kinds[kind], id);
       return run(object, body);
     });
   });

@@ -27,7 +27,11 @@ export function refusal(number) {
   if (number in DECLINES) return declineOf(number);
   if (TAKEN.includes(number)) return undefined;
   if (!/^\d{13,19}$/.test(number) || !luhn(number)) return { code: 'incorrect_number', message: 'Your card number is incorrect.' };
-  return { code: 'card_declined', decline_code: 'test_mode_live_card', message: 'Your card was declined. Your request was in test mode, but used a non test (live) card.' };
+  return {
+    code: 'card_declined',
+    decline_code: 'test_mode_live_card',
+    message: 'Your card was declined. Your request was in test mode, but used a non test (live) card.',
+  };
 }
 
 // The same for a card that was kept.

@@ -49,8 +49,8 @@ export function checkout({ store, billing }) {
     return html`<section aria-label="Your order">
       <div class="top">${back}<strong>Sweetheart</strong>${testMode}</div>
       <h1 class="quiet">${subscribes ? `Subscribe to ${data[0].description}` : data.length === 1 ? data[0].description : 'Pay Sweetheart'}</h1>
-      <p class="big">${amount}${subscribes ? html` <small class="quiet" style="font-size: 1rem; font-weight: 400">per ${data[0].price.recurring?.interval ?? 'period'}</small>` : ''}</p>
-      <ul class="lines">${lines}<li class="total"><span>Total due today</span><span>${amount}</span></li></ul>
+      <p class="big">${amount}${subscribes ? html` <small class="quiet">per ${data[0].price.recurring?.interval ?? 'period'}</small>` : ''}</p>
+      <ul class="lines">${lines}<li><span>Total due today</span><span>${amount}</span></li></ul>
     </section>`;
   }
 
@@ -119,20 +119,35 @@ export function checkout({ store, billing }) {
     const [words, more, url, back] = paid
       ? ['You are all done here', 'This order is complete.', session.success_url, 'Continue to Sweetheart']
       : ['This page has expired', 'Nothing was paid. Go back and start again.', session.cancel_url, 'Back to Sweetheart'];
-    return html`<div class="card"><div class="top"><strong>Sweetheart</strong>${testMode}</div><h1>${words}</h1><p>${more}</p>${url ? html`<p><a href="${inSession(url, session)}">${back}</a></p>` : ''}</div>${alike}`;
+    return html`<div class="card">
+        <div class="top"><strong>Sweetheart</strong>${testMode}</div>
+        <h1>${words}</h1>
+        <p>${more}</p>
+        ${url ? html`<p><a href="${inSession(url, session)}">${back}</a></p>` : ''}
+      </div>
+      ${alike}`;
   }
 
   const show = (c, session, { given = FILLED, wrong = {}, refused, status = 200 } = {}) => {
     c.header('cache-control', 'no-store');
     if (session.status !== 'open') return c.html(frame('Checkout · Sweetheart', ended(session)));
-    return c.html(frame('Checkout · Sweetheart', html`<div class="columns">${summary(session)}<div>${form(session, given, wrong, refused)}${alike}</div></div>`, { wide: true }), status);
+    return c.html(
+      frame('Checkout · Sweetheart', html`<div class="columns">${summary(session)}<div>${form(session, given, wrong, refused)}${alike}</div></div>`, {
+        wide: true,
+      }),
+      status,
+    );
   };
 
   const find = (c) => {
     billing.act(() => billing.lookAtSessions());
     return store.get('checkout.session', c.req.param('id'));
   };
-  const unknown = (c) => c.html(frame('Checkout', html`<div class="card"><h1>There is no such checkout</h1><p>The link is wrong, or the sandbox was started anew.</p></div>`), 404);
+  const unknown = (c) =>
+    c.html(
+      frame('Checkout', html`<div class="card"><h1>There is no such checkout</h1><p>The link is wrong, or the sandbox was started anew.</p></div>`),
+      404,
+    );
 
   app.get('/checkout/:id', (c) => {
     const session = find(c);
@@ -152,7 +167,9 @@ export function checkout({ store, billing }) {
     if (Object.keys(wrong).length > 0) return show(c, session, { given, wrong, status: 422 });
     try {
       const { method, card, name } = given;
-      billing.act(() => billing.paySession(session, { method, card: card.replaceAll(' ', ''), name, email: given.email || session.customer_email || undefined }));
+      billing.act(() =>
+        billing.paySession(session, { method, card: card.replaceAll(' ', ''), name, email: given.email || session.customer_email || undefined }),
+      );
     } catch (error) {
       if (!(error instanceof StripeError)) throw error;
       return show(c, session, { given, refused: error.message, status: error.status });

@@ -24,7 +24,11 @@ export function text(value, param) {
   if (typeof value !== 'string') throw invalid('Invalid string', param);
   if (value !== '') return value;
   const unset = `We assume empty values are an attempt to unset a parameter; however '${param}' cannot be unset.`;
-  throw invalid(`You passed an empty string for '${param}'. ${unset} You should remove '${param}' from your request or supply a non-empty value.`, param, 'parameter_invalid_empty');
+  throw invalid(
+    `You passed an empty string for '${param}'. ${unset} You should remove '${param}' from your request or supply a non-empty value.`,
+    param,
+    'parameter_invalid_empty',
+  );
 }
 
 // An empty one takes the value away.
@@ -40,10 +44,12 @@ export function bool(value, param) {
   return value === 'true';
 }
 
-export const oneOf = (...names) => (value, param) => {
-  if (!names.includes(value)) throw invalid(`Invalid ${param}: must be one of ${names.join(', ')}`, param);
-  return value;
-};
+export const oneOf =
+  (...names) =>
+  (value, param) => {
+    if (!names.includes(value)) throw invalid(`Invalid ${param}: must be one of ${names.join(', ')}`, param);
+    return value;
+  };
 
 export function url(value, param) {
   const parsed = URL.canParse(value) && new URL(value);
@@ -77,7 +83,9 @@ export function read(schema, value, param = '') {
   if (typeof value !== 'object') throw invalid(`Invalid ${Array.isArray(schema) ? 'array' : 'object'}`, param);
   if (Array.isArray(schema)) return Object.keys(value).map((key, i) => read(schema[0], value[key], `${param}[${i}]`));
   const name = (key) => (param ? `${param}[${key}]` : key);
-  const unknown = Object.keys(value).filter((key) => !Object.hasOwn(schema, key)).map(name);
+  const unknown = Object.keys(value)
+    .filter((key) => !Object.hasOwn(schema, key))
+    .map(name);
   if (unknown.length > 0) {
     const words = unknown.length > 1 ? 'Received unknown parameters' : 'Received unknown parameter';
     throw new StripeError(400, `${words}: ${unknown.join(', ')}`, { code: 'parameter_unknown', param: unknown[0] });

@@ -22,14 +22,14 @@ export const frame = (title, body, { wide = false } = {}) => html`<!doctype html
       body { margin: 0; min-height: 100vh; background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
       main { max-width: ${wide ? '62rem' : '40rem'}; margin: 0 auto; padding: clamp(1.25rem, 5vw, 3.5rem) clamp(1rem, 4vw, 2rem) 3rem; }
       h1 { font-size: 1.15rem; margin: 0; } h2 { font-size: 1rem; margin: 0 0 .75rem; } p { margin: .35rem 0; }
-      a { color: var(--blue); } .quiet { color: var(--quiet); } .big { font-size: 2.25rem; font-weight: 650; line-height: 1.15; margin: .5rem 0 1rem; }
+      a { color: var(--blue); } .quiet { color: var(--quiet); } .big small { font-size: 1rem; font-weight: 400; } .big { font-size: 2.25rem; font-weight: 650; line-height: 1.15; margin: .5rem 0 1rem; }
       .badge { display: inline-block; padding: .1rem .5rem; border-radius: .3rem; background: var(--badge); color: var(--on-badge); font-size: .75rem; font-weight: 650; letter-spacing: .03em; white-space: nowrap; }
       .state { display: inline-block; padding: .05rem .55rem; border-radius: 1rem; border: 1px solid var(--line); font-size: .85rem; }
       .top { display: flex; flex-wrap: wrap; gap: .5rem .9rem; align-items: center; margin-bottom: 1.75rem; }
       .columns { display: grid; gap: 2rem clamp(2rem, 6vw, 5rem); } @media (min-width: 52rem) { .columns { grid-template-columns: 1fr 1.1fr; } }
       .card { background: var(--surface); border: 1px solid var(--line); border-radius: .75rem; padding: clamp(1rem, 4vw, 1.75rem); margin-bottom: 1.5rem; }
       ul.lines { list-style: none; margin: 1.25rem 0; padding: 0; } ul.lines li { display: flex; justify-content: space-between; gap: 1rem; padding: .6rem 0; } ul.lines li + li { border-top: 1px solid var(--line); }
-      ul.lines small { display: block; color: var(--quiet); } .total { font-weight: 650; }
+      ul.lines li:last-child { font-weight: 650; } ul.lines small { display: block; font-weight: 400; color: var(--quiet); }
       label, legend { font-weight: 550; font-size: .92rem; } fieldset { border: 0; margin: 0 0 1.25rem; padding: 0; min-width: 0; } legend { padding: 0; margin-bottom: .35rem; }
       .field { margin-bottom: 1rem; } .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1rem; }
       input:not([type=radio]) { display: block; width: 100%; margin-top: .25rem; padding: .6rem .7rem; font: inherit; color: inherit; background: var(--surface); border: 1px solid var(--field); border-radius: .4rem; }

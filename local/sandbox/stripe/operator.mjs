@@ -29,22 +29,28 @@ export function operator({ store, billing, webhooks }) {
     return html`<li id="${one.id}">
       <div class="row"><span>${name} <span class="quiet">${one.id}</span></span><span class="state">${inWords(one.status)}</span></div>
       <div class="quiet">${ended ? `ended on ${day(one.ended_at)}` : one.cancel_at_period_end ? `cancelled, ends on ${end}` : `renews on ${end}`}</div>
-      ${ended
-        ? ''
-        : html`<div class="tools">
-            ${one.cancel_at_period_end
-              ? html`${does('End the period', 'renew')}${does('Resume', 'resume')}`
-              : html`${does('Renew now', 'renew')}${does('Let the next renewal fail', 'fail-next')}${does('Cancel at the end', 'cancel')}`}
+      ${
+        ended
+          ? ''
+          : html`<div class="tools">
+            ${
+              one.cancel_at_period_end
+                ? html`${does('End the period', 'renew')}${does('Resume', 'resume')}`
+                : html`${does('Renew now', 'renew')}${does('Let the next renewal fail', 'fail-next')}${does('Cancel at the end', 'cancel')}`
+            }
             ${one.status === 'past_due' ? does('Give up collecting', 'status', { status: 'unpaid' }) : ''}
-            ${one.status === 'active' ? does('Pause', 'status', { status: 'paused' }) : ''}${one.status === 'paused' ? does('Unpause', 'status', { status: 'active' }) : ''}
+            ${one.status === 'active' ? does('Pause', 'status', { status: 'paused' }) : ''}
+            ${one.status === 'paused' ? does('Unpause', 'status', { status: 'active' }) : ''}
             ${does('Cancel now', 'cancel', { now: 'true' })}
-          </div>`}
+          </div>`
+      }
     </li>`;
   }
 
   const invoiceItem = (one) => html`<li id="${one.id}">
     <div class="row">
-      <span>Invoice <a href="${one.hosted_invoice_url}">${one.number}</a>, ${money(one.amount_remaining, one.currency)} open</span><span class="state">${inWords(one.status)}</span>
+      <span>Invoice <a href="${one.hosted_invoice_url}">${one.number}</a>, ${money(one.amount_remaining, one.currency)} open</span>
+      <span class="state">${inWords(one.status)}</span>
     </div>
     <div class="tools">${button('Pay the open invoice', `invoices/${one.id}/pay`, one.id, { about: one.number })}</div>
   </li>`;
@@ -52,6 +58,7 @@ export function operator({ store, billing, webhooks }) {
   function chargeItem(charge) {
     const { id, amount, amount_refunded: back, currency } = charge;
     const amounts = `${money(amount, currency)}${back > 0 ? `, ${money(back, currency)} refunded` : ''}`;
+    const refunds = store.all('refund', (one) => one.charge === id && one.status === 'succeeded');
     const disputes = store.all('dispute', (one) => one.charge === id);
     const open = disputes.find(({ status }) => status.endsWith('needs_response'));
     const paid = charge.status === 'succeeded';
@@ -64,19 +71,32 @@ export function operator({ store, billing, webhooks }) {
       </div>
       ${charge.failure_message ? html`<div class="quiet">${charge.failure_message}</div>` : ''}
       <div class="tools">
-        ${can
-          ? html`${does('Refund all', `charges/${id}/refund`)}
+        ${
+          can
+            ? html`${does('Refund all', `charges/${id}/refund`)}
               <form method="post" action="/sandbox/stripe/charges/${id}/refund">
                 <input type="hidden" name="back" value="/stripe#${id}" />
                 <label for="part-${id}">Minor units</label>
                 <input class="amount" id="part-${id}" name="amount" inputmode="numeric" pattern="\\d+" required value="${Math.ceil((amount - back) / 2)}" />
                 <button aria-label="Refund a part: ${amounts}">Refund a part</button>
               </form>`
-          : ''}
-        ${paid && disputes.length === 0 ? html`${does('Open a dispute', `charges/${id}/dispute`)}${does('Open an inquiry', `charges/${id}/dispute`, { inquiry: 'true' })}` : ''}
-        ${open?.status === 'needs_response' ? html`${does('Win the dispute', `disputes/${open.id}/close`, { won: 'true' })}${does('Lose the dispute', `disputes/${open.id}/close`, { won: 'false' })}` : ''}
+            : ''
+        }
+        ${
+          paid && disputes.length === 0
+            ? [does('Open a dispute', `charges/${id}/dispute`), does('Open an inquiry', `charges/${id}/dispute`, { inquiry: 'true' })]
+            : ''
+        }
+        ${
+          open?.status === 'needs_response'
+            ? [
+                does('Win the dispute', `disputes/${open.id}/close`, { won: 'true' }),
+                does('Lose the dispute', `disputes/${open.id}/close`, { won: 'false' }),
+              ]
+            : ''
+        }
         ${open?.status === 'warning_needs_response' ? does('Close the inquiry', `disputes/${open.id}/close`) : ''}
-        ${store.all('refund', (one) => one.charge === id && one.status === 'succeeded').map((one) => does(`Let the refund of ${money(one.amount, currency)} fail`, `refunds/${one.id}/fail`))}
+        ${refunds.map((one) => does(`Let the refund of ${money(one.amount, currency)} fail`, `refunds/${one.id}/fail`))}
       </div>
     </li>`;
   }
@@ -87,11 +107,15 @@ export function operator({ store, billing, webhooks }) {
     if (session.status !== 'open' && !waits) return '';
     const does = (words, action, fields) => button(words, `checkout/${session.id}/${action}`, session.id, { about: goods, ...fields });
     return html`<li id="${session.id}">
-      <div class="row"><span>Checkout of ${goods}, ${money(session.amount_total, session.currency)}</span><span class="state">${waits ? 'waits for the bank' : 'open'}</span></div>
+      <div class="row">
+        <span>Checkout of ${goods}, ${money(session.amount_total, session.currency)}</span><span class="state">${waits ? 'waits for the bank' : 'open'}</span>
+      </div>
       <div class="tools">
-        ${waits
-          ? html`${does('The bank confirms', 'settle', { succeeded: 'true' })}${does('The bank refuses', 'settle', { succeeded: 'false' })}`
-          : html`<a href="${session.url}">To the page<span class="quiet"> (${goods})</span></a>${does('Expire', 'expire')}`}
+        ${
+          waits
+            ? html`${does('The bank confirms', 'settle', { succeeded: 'true' })}${does('The bank refuses', 'settle', { succeeded: 'false' })}`
+            : html`<a href="${session.url}">To the page<span class="quiet"> (${goods})</span></a>${does('Expire', 'expire')}`
+        }
       </div>
     </li>`;
   }
@@ -111,7 +135,7 @@ export function operator({ store, billing, webhooks }) {
     if (!customer && parts.length === 0) return '';
     return html`<article id="${customer?.id ?? 'guests'}">
       <h2>${customer ? (customer.email ?? 'Without an e-mail') : 'Guests'}</h2>
-      <div class="quiet">${customer ? html`${customer.id}${customer.metadata.user_id ? html`, user ${customer.metadata.user_id}` : ''}` : 'who paid without a customer'}</div>
+      <div class="quiet">${customer ? [customer.id, customer.metadata.user_id && `user ${customer.metadata.user_id}`].filter(Boolean).join(', ') : 'who paid without a customer'}</div>
       ${parts.length > 0 ? parts.map(([title, items]) => html`<h3>${title}</h3><ul class="plain">${items}</ul>`) : html`<div>Nothing bought yet.</div>`}
     </article>`;
   }
@@ -147,7 +171,9 @@ export function operator({ store, billing, webhooks }) {
             <form method="post" action="/sandbox/stripe">
               <input type="hidden" name="back" value="/stripe#webhooks" />
               <label for="api_version">Their shape</label>
-              <select id="api_version" name="api_version">${Object.entries(shapes).map(([value, words]) => html`<option value="${value}" ${value === api_version ? 'selected' : ''}>${words}</option>`)}</select>
+              <select id="api_version" name="api_version">
+                ${Object.entries(shapes).map(([value, words]) => html`<option value="${value}" ${value === api_version ? 'selected' : ''}>${words}</option>`)}
+              </select>
               <button>Use it</button>
             </form>
             <form method="post" action="/sandbox/stripe">

@@ -41,7 +41,10 @@ export function portal({ store, billing }) {
   }
 
   function cardForm(session, customer, method) {
-    const choice = (number, label, checked) => html`<div class="choice"><input type="radio" name="card" id="card-${number}" value="${number}" ${checked ? 'checked' : ''} /><label for="card-${number}">${label}</label></div>`;
+    const choice = (number, label, checked) =>
+      html`<div class="choice">
+        <input type="radio" name="card" id="card-${number}" value="${number}" ${checked ? 'checked' : ''} /><label for="card-${number}">${label}</label>
+      </div>`;
     const failing = method?.sandbox.number === FAILING_CARD;
     return html`<div class="card">
       <p>${method ? html`${cardName(method.card)}<br /><span class="quiet">Expires ${method.card.exp_month}/${method.card.exp_year}</span>` : 'No card is kept.'}</p>
@@ -55,6 +58,14 @@ export function portal({ store, billing }) {
     </div>`;
   }
 
+  function dueCard(session, invoice) {
+    const amount = money(invoice.amount_remaining, invoice.currency);
+    return html`<div class="card row">
+      <span><strong>${amount}</strong> of ${day(invoice.created)} ${invoice.attempted ? 'could not be collected' : 'is being collected'}.</span>
+      <form method="post" action="/portal/${session.id}/pay"><button name="id" value="${invoice.id}">Pay ${amount} now</button></form>
+    </div>`;
+  }
+
   function invoiceTable(session, invoices) {
     if (invoices.length === 0) return html`<p class="quiet">No invoices yet.</p>`;
     const rows = invoices.map(
@@ -64,10 +75,16 @@ export function portal({ store, billing }) {
         <td class="amount">${money(invoice.total, invoice.currency)}</td>
       </tr>`,
     );
-    return html`<div class="card"><table><thead><tr><th scope="col">Date</th><th scope="col">State</th><th scope="col" class="amount">Amount</th></tr></thead><tbody>${rows}</tbody></table></div>`;
+    return html`<div class="card">
+      <table>
+        <thead><tr><th scope="col">Date</th><th scope="col">State</th><th scope="col" class="amount">Amount</th></tr></thead>
+        <tbody>${rows}</tbody>
+      </table>
+    </div>`;
   }
 
-  const back = (session) => (session.return_url ? html`<a href="${session.return_url}"><span aria-hidden="true">← </span>Return to Sweetheart</a>` : '');
+  const back = (session) =>
+    session.return_url ? html`<a href="${session.return_url}"><span aria-hidden="true">← </span>Return to Sweetheart</a>` : '';
   const of = (kind, session) => store.all(kind, (one) => one.customer === session.customer).reverse();
 
   function overview(session, { done, problem }) {
@@ -82,11 +99,11 @@ export function portal({ store, billing }) {
       <p class="quiet">${customer.email ?? ''}</p>
       <br />
       ${problem ? html`<p class="problem" role="alert">${problem}</p>` : ''}${DONE[done] ? html`<p class="done" role="status">${DONE[done]}</p>` : ''}
-      ${due.map(
-        (invoice) => html`<div class="card"><div class="row"><span><strong>${money(invoice.amount_remaining, invoice.currency)}</strong> of ${day(invoice.created)} ${invoice.attempted ? 'could not be collected' : 'is being collected'}.</span>
-          <form method="post" action="/portal/${session.id}/pay"><button name="id" value="${invoice.id}">Pay ${money(invoice.amount_remaining, invoice.currency)} now</button></form></div></div>`,
-      )}
-      <section><h2>Current subscription</h2>${live.length > 0 ? live.map((one) => subscriptionCard(session, one)) : html`<p class="quiet">You have no subscription.</p><br />`}</section>
+      ${due.map((invoice) => dueCard(session, invoice))}
+      <section>
+        <h2>Current subscription</h2>
+        ${live.length > 0 ? live.map((one) => subscriptionCard(session, one)) : html`<p class="quiet">You have no subscription.</p><br />`}
+      </section>
       <section><h2>Payment method</h2>${cardForm(session, customer, method)}</section>
       <section><h2>Invoice history</h2>${invoiceTable(session, invoices)}</section>
       ${alike}`;
@@ -96,7 +113,14 @@ export function portal({ store, billing }) {
     const session = store.get('billing_portal.session', c.req.param('id'));
     return session && !store.get('customer', session.customer)?.deleted ? session : undefined;
   };
-  const unknown = (c) => c.html(frame('Billing', html`<div class="card"><h1>This link does not work any more</h1><p>Go back to Sweetheart, and open your billing there.</p></div>`), 404);
+  const unknown = (c) =>
+    c.html(
+      frame(
+        'Billing',
+        html`<div class="card"><h1>This link does not work any more</h1><p>Go back to Sweetheart, and open your billing there.</p></div>`,
+      ),
+      404,
+    );
 
   app.get('/portal/:id', (c) => {
     const session = find(c);
@@ -152,7 +176,9 @@ export function portal({ store, billing }) {
   app.get('/stripe/invoices/:id', (c) => {
     const invoice = store.get('invoice', c.req.param('id'));
     if (!invoice) return unknown(c);
-    const lines = invoice.lines.data.map((line) => html`<li><span>${line.description}<small>${day(line.period.start)} to ${day(line.period.end)}</small></span><span>${money(line.amount, line.currency)}</span></li>`);
+    const item = (words, amount, more) =>
+      html`<li><span>${words}${more ? html`<small>${more}</small>` : ''}</span><span>${money(amount, invoice.currency)}</span></li>`;
+    const lines = invoice.lines.data.map((line) => item(line.description, line.amount, `${day(line.period.start)} to ${day(line.period.end)}`));
     const credit = invoice.total - invoice.amount_due;
     return c.html(
       frame(
@@ -161,7 +187,9 @@ export function portal({ store, billing }) {
           <div class="top"><strong>Sweetheart</strong>${testMode}</div>
           <div class="row"><h1>Invoice ${invoice.number}</h1><span class="state">${inWords(invoice.status)}</span></div>
           <p class="quiet">${day(invoice.created)}${invoice.customer_email ? html`, ${invoice.customer_email}` : ''}</p>
-          <ul class="lines">${lines}${credit !== 0 ? html`<li><span>Balance</span><span>${money(-credit, invoice.currency)}</span></li>` : ''}<li class="total"><span>Total</span><span>${money(invoice.amount_due, invoice.currency)}</span></li></ul>
+          <ul class="lines">
+            ${lines}${credit !== 0 ? item('Balance', -credit) : ''}${item('Total', invoice.amount_due)}
+          </ul>
         </div>${alike}`,
       ),
     );

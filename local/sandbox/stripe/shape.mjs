@@ -107,7 +107,11 @@ export const listOf = (data, url, has_more = false) => ({ object: 'list', data, 
 
 // What an answer holds only when asked for.
 const INCLUDED = {
-  'invoice.payments': (store, { id }) => listOf(store.all('invoice_payment', (one) => one.invoice === id), `/v1/invoice_payments?invoice=${id}`),
+  'invoice.payments': (store, { id }) =>
+    listOf(
+      store.all('invoice_payment', (one) => one.invoice === id),
+      `/v1/invoice_payments?invoice=${id}`,
+    ),
   'charge.refunds': (store, { id }) => listOf(store.all('refund', (one) => one.charge === id).reverse(), `/v1/charges/${id}/refunds`),
   'checkout.session.line_items': (store, { id }) => lineItems(store, id),
 };

@@ -10,7 +10,6 @@ import { now } from './store.mjs';
 const ENDPOINT = 'we_sandbox';
 // About five minutes: the functions may be compiling. Stripe itself takes three days.
 const TRIES = 16;
-const WAITING = ['pending', 'held'];
 
 export class Webhooks {
   #store;
@@ -28,7 +27,20 @@ export class Webhooks {
     this.#stopped = stopped;
     this.#log = log;
     const kept = store.get('webhook_endpoint', ENDPOINT);
-    this.endpoint = store.add({ id: ENDPOINT, object: 'webhook_endpoint', api_version: endpoint.api_version, application: null, created: now(), description: null, enabled_events: ['*'], livemode: false, metadata: {}, status: 'enabled', ...kept, url: endpoint.url });
+    this.endpoint = store.add({
+      id: ENDPOINT,
+      object: 'webhook_endpoint',
+      api_version: endpoint.api_version,
+      application: null,
+      created: now(),
+      description: null,
+      enabled_events: ['*'],
+      livemode: false,
+      metadata: {},
+      status: 'enabled',
+      ...kept,
+      url: endpoint.url,
+    });
     this.endpoint.sandbox ??= { hold: false };
     // What was on its way when the sandbox stopped.
     const interrupted = this.events(({ state }) => state === 'pending');
@@ -85,7 +97,10 @@ export class Webhooks {
     while (busy() && !this.#stopped.aborted) await new Promise((resolve) => this.#settled.add(resolve));
   }
 
-  pending = ({ id }) => ({ pending_webhooks: WAITING.includes(this.#store.deliveries.get(id)?.state) ? 1 : 0 });
+  // How many endpoints have not yet taken an event.
+  waiting({ id }) {
+    return this.#store.deliveries.get(id).state === 'delivered' ? 0 : 1;
+  }
 
   async #deliver(events) {
     for (const event of events) {
@@ -102,7 +117,11 @@ export class Webhooks {
     const headers = () => {
       const t = now();
       const v1 = createHmac('sha256', this.#secret).update(`${t}.${body}`).digest('hex');
-      return { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'Stripe/1.0 (+https://stripe.com/docs/webhooks)', 'stripe-signature': `t=${t},v1=${v1}` };
+      return {
+        'content-type': 'application/json; charset=utf-8',
+        'user-agent': 'Stripe/1.0 (+https://stripe.com/docs/webhooks)',
+        'stripe-signature': `t=${t},v1=${v1}`,
+      };
     };
     const tried = (status) => {
       if (this.#stopped.aborted) return;

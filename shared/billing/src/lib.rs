@@ -4,15 +4,19 @@
 //! An event is either a fact, which is applied as it is, or it only says that something changed, which is then fetched from
 //! Stripe as it is now. What must be atomic or happen once is the database's (`infra/supabase/migrations/*_stripe_rpcs.sql`).
 
+mod endpoint;
 mod event;
 mod reading;
+mod reconcile;
 
 use stripe_client::{Stripe, StripeError};
 use supabase_client::{Applied, Begun, Change, Goods, Purchase, Reversal, Service, SubscriptionState, SupabaseError};
 
+pub use endpoint::EVENT_TYPES;
 pub use event::{Event, EventError};
 use reading::{About, Meaning, at_stake};
 pub use reading::{priced_lines, purchase_of_invoice, purchase_of_session, state_of_subscription};
+pub use reconcile::{Difference, Remedy, Scope, Summary, advice};
 
 /// Applies what Stripe says.
 #[derive(Clone, Debug)]

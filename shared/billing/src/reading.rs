@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::id::UserId;
 use jiff::Timestamp;
 use serde::Deserialize;
-use stripe_client::{CheckoutSession, Dispute, Invoice, InvoiceLine, Subscription};
+use stripe_client::{CheckoutSession, Dispute, Invoice, InvoiceLine, Subscription, optional_reference};
 use supabase_client::{Change, Goods, PeriodItem, PricedLine, Purchase, SubscriptionState};
 
 use crate::event::{Event, EventError};
@@ -33,6 +33,7 @@ pub(crate) enum About {
 
 #[derive(Deserialize)]
 struct Refund {
+    #[serde(default, deserialize_with = "optional_reference")]
     charge: Option<String>,
 }
 
@@ -56,7 +57,8 @@ impl Meaning {
             }
             // Nothing was given for them, so nothing is taken back.
             "checkout.session.async_payment_failed" | "checkout.session.expired" => noted(),
-            "invoice.paid" => {
+            // The second is what came before the first; who gets both hears of one payment twice.
+            "invoice.paid" | "invoice.payment_succeeded" => {
                 let invoice: Invoice = event.object()?;
                 match purchase_of_invoice(&invoice) {
                     Some(purchase) if invoice.more_lines => Self::LongInvoice { invoice: invoice.id, purchase },
@@ -94,8 +96,11 @@ impl Meaning {
 /// What a paid invoice is a payment for; `None` when it begins no period: the invoice of a change within one settles the
 /// difference in money, and would give a period's credits for the asking.
 pub fn purchase_of_invoice(invoice: &Invoice) -> Option<Purchase> {
-    let begins_a_period =
-        matches!(invoice.billing_reason.as_deref(), Some("subscription_create" | "subscription_cycle"));
+    let begins_a_period = match invoice.billing_reason.as_deref() {
+        Some(reason) => ["subscription_create", "subscription_cycle"].contains(&reason),
+        // Very old ones do not say; then the lines decide, of which prorations do not count.
+        None => invoice.subscription.is_some(),
+    };
     begins_a_period.then(|| Purchase {
         key: format!("invoice:{}", invoice.id),
         customer_id: invoice.customer.clone(),
@@ -103,6 +108,7 @@ pub fn purchase_of_invoice(invoice: &Invoice) -> Option<Purchase> {
         goods: Goods::Lines { lines: priced_lines(invoice.lines.clone()) },
         amount_paid: invoice.amount_paid,
         currency: invoice.currency.clone(),
+        created: invoice.created,
     })
 }
 
@@ -130,6 +136,7 @@ pub fn purchase_of_session(session: &CheckoutSession) -> Option<Purchase> {
         goods: Goods::Pack { pack_id, credits },
         amount_paid: session.amount_total.unwrap_or_default(),
         currency: session.currency.clone().unwrap_or_default(),
+        created: session.created,
     })
 }
 
@@ -164,12 +171,12 @@ fn cancel_at(at: Option<Timestamp>, at_period_end: bool, period_end: Option<Time
 /// won; a status that we do not know neither, until Stripe says what came of it.
 pub(crate) fn at_stake(dispute: &Dispute) -> i64 {
     match dispute.status.as_str() {
-        "needs_response" | "under_review" | "lost" => dispute.amount,
+        "needs_response" | "under_review" | "lost" | "appeal_needs_response" | "appeal_under_review" => dispute.amount,
         _ => 0,
     }
 }
 
 /// Whom our own metadata names.
-fn user_id(metadata: &BTreeMap<String, String>) -> Option<UserId> {
+pub(crate) fn user_id(metadata: &BTreeMap<String, String>) -> Option<UserId> {
     metadata.get("user_id")?.parse().ok().map(UserId)
 }

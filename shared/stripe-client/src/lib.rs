@@ -5,12 +5,16 @@
 //! 2025-03-31. No rule lives here, and nobody is ever looked up by e-mail.
 
 mod checkout;
+mod listing;
 mod objects;
 mod payments;
 mod rest;
 mod return_url;
 
 pub use checkout::{NewCheckoutSession, Offer};
-pub use objects::{Charge, CheckoutSession, Dispute, Invoice, InvoiceLine, Subscription, SubscriptionItem};
+pub use listing::{Account, Customer, CustomersDispute, Pages, Price, Recurring, Refund, WebhookEndpoint};
+pub use objects::{
+    Charge, CheckoutSession, Dispute, Invoice, InvoiceLine, Subscription, SubscriptionItem, optional_reference,
+};
 pub use rest::{API_URL, Stripe, StripeError};
 pub use return_url::{ReturnUrlError, Site};

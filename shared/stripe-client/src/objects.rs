@@ -191,11 +191,17 @@ fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
     Reference::deserialize(deserializer).map(Into::into)
 }
 
-fn optional_reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+/// Reads an id that may be null, or the object with that id where somebody asked Stripe to expand it.
+///
+/// # Errors
+/// For anything else.
+pub fn optional_reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<Reference>::deserialize(deserializer)?.map(Into::into))
 }
 
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -239,7 +245,9 @@ struct SubscriptionWire {
 
 #[derive(Deserialize)]
 struct SubscriptionItemWire {
-    price: Reference,
+    price: Option<Reference>,
+    /// What prices were before 2020; theirs have the same id.
+    plan: Option<Reference>,
     quantity: Option<u64>,
     #[serde(flatten)]
     period: Period,
@@ -254,7 +262,7 @@ impl TryFrom<SubscriptionWire> for Subscription {
             let start = item.period.current_period_start.or(whole.current_period_start);
             let end = item.period.current_period_end.or(whole.current_period_end);
             Ok(SubscriptionItem {
-                price: item.price.into(),
+                price: item.price.or(item.plan).ok_or("an item without a price")?.into(),
                 quantity: item.quantity.unwrap_or(1),
                 current_period_start: start.ok_or("a subscription without a period")?,
                 current_period_end: end.ok_or("a subscription without a period")?,
@@ -359,6 +367,9 @@ struct InvoiceLineWire {
     /// Before.
     #[serde(default, deserialize_with = "optional_reference")]
     price: Option<String>,
+    /// Before 2020.
+    #[serde(default, deserialize_with = "optional_reference")]
+    plan: Option<String>,
     #[serde(default)]
     proration: bool,
 }
@@ -391,7 +402,7 @@ impl From<InvoiceLineWire> for InvoiceLine {
         let priced = wire.pricing.and_then(|pricing| pricing.price_details).and_then(|details| details.price);
         let details = wire.parent.and_then(|parent| parent.subscription_item_details.or(parent.invoice_item_details));
         Self {
-            price: priced.or(wire.price),
+            price: priced.or(wire.price).or(wire.plan),
             quantity: wire.quantity.unwrap_or(1),
             proration: wire.proration || details.is_some_and(|details| details.proration),
         }

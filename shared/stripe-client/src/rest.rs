@@ -99,7 +99,7 @@ impl Stripe {
     }
 
     /// The newest hundred of the list at `path`, newest first, and whether there are more.
-    async fn page(&self, path: &[&str], query: &[(&str, &str)], after: &str) -> Result<Page, StripeError> {
+    pub(crate) async fn page(&self, path: &[&str], query: &[(&str, &str)], after: &str) -> Result<Page, StripeError> {
         let after = (!after.is_empty()).then_some(("starting_after", after));
         read(
             ask(self.request(Method::GET, path).query(&[("limit", "100")]).query(query).query(after.as_slice()))
@@ -179,9 +179,9 @@ pub(crate) fn fingerprint(form: &str) -> String {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    data: Vec<Value>,
-    has_more: bool,
+pub(crate) struct Page {
+    pub(crate) data: Vec<Value>,
+    pub(crate) has_more: bool,
 }
 
 async fn ask(request: RequestBuilder) -> Result<Answer, StripeError> {
@@ -218,6 +218,6 @@ fn read<T: DeserializeOwned>(answer: Answer) -> Result<T, StripeError> {
     }
 }
 
-fn parse<T: DeserializeOwned>(object: Value) -> Result<T, StripeError> {
+pub(crate) fn parse<T: DeserializeOwned>(object: Value) -> Result<T, StripeError> {
     serde_json::from_value(object).map_err(|error| StripeError::Garbled(json_cause(&error)))
 }

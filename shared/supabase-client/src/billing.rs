@@ -37,6 +37,8 @@ pub struct Purchase {
     pub amount_paid: i64,
     /// Three lower-case letters.
     pub currency: String,
+    /// When the bill or the visit to checkout was made.
+    pub created: Timestamp,
 }
 
 /// What was bought.

@@ -6,7 +6,7 @@ use domain::{
     text::{Bio, CharacterName, Vibe},
 };
 use jiff::Timestamp;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -148,6 +148,12 @@ impl Service {
         send(request(&self.http, Method::POST, &self.url, &path, &self.key, None).json(arguments)).await
     }
 
+    /// A read of these columns of a table, to be narrowed down and sent.
+    pub(crate) fn read(&self, table: &str, columns: &str) -> RequestBuilder {
+        let path = format!("/rest/v1/{table}");
+        request(&self.http, Method::GET, &self.url, &path, &self.key, None).query(&[("select", columns)])
+    }
+
     /// Starts a user's set-up, or starts it again where it failed or timed out. Atomic, and repeatable with the same
     /// `request_id`.
     ///
@@ -227,8 +233,7 @@ impl Service {
     /// When the database gives no usable answer.
     pub async fn set_up(&self, influencer_id: InfluencerId) -> Result<Option<SetUp>, SupabaseError> {
         let rows: Vec<SetUp> = send(
-            request(&self.http, Method::GET, &self.url, "/rest/v1/influencers", &self.key, None)
-                .query(&[("select", "state,attempt,failure_code"), ("id", &format!("eq.{influencer_id}"))]),
+            self.read("influencers", "state,attempt,failure_code").query(&[("id", format!("eq.{influencer_id}"))]),
         )
         .await?;
         Ok(rows.into_iter().next())

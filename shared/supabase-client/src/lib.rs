@@ -7,10 +7,14 @@ mod billing;
 mod checkout;
 mod dashboard;
 mod influencers;
+mod operator;
 mod rest;
 
 pub use billing::{Applied, Begun, Change, Goods, PeriodItem, PricedLine, Purchase, Reversal, SubscriptionState};
 pub use checkout::{CheckoutContext, KeepOutcome, Wanted};
 pub use dashboard::{AsCaller, Dashboard, LedgerLine, Offers, OwnInfluencer, OwnSubscription, PackOffer, PlanOffer};
 pub use influencers::{CallbackOutcome, FailOutcome, Influencer, LockOutcome, RequestOutcome, Service, SetUp};
+pub use operator::{
+    Audit, Preview, Priced, StoredEvent, StoredPurchase, StoredReversal, SubscribedTwice, Unbalanced, UnknownCustomer,
+};
 pub use rest::SupabaseError;
