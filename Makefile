@@ -22,7 +22,7 @@ test: test-rust test-browser ## all tests, on the real local parts
 
 test-rust: $(tools) $(venv) ## the Rust tests; T=name runs those whose name contains it
 	cargo build --workspace --bins
-	node local/stack/main.mjs run -- cargo test --workspace --lib -- $(T)
+	node local/stack/main.mjs run --sweep=0 -- cargo test --workspace --lib -- $(T)
 
 test-browser: $(tools) $(venv) ## the pages in a headless browser; screenshots in target/screenshots
 	cargo build --workspace --bins

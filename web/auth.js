@@ -24,7 +24,7 @@ const supabase = window.supabase.createClient(supabaseUrl, supabaseKey, {
 });
 
 export class Problem extends Error {
-  constructor({ code, message, status = 0, errors = [], requestId = null, portalUrl = null }) {
+  constructor({ code, message, status = 0, errors = [], requestId = null, portalUrl = null, retryAfter = null, cost = null, credits = null }) {
     super(message);
     this.name = 'Problem';
     this.code = code;
@@ -32,6 +32,9 @@ export class Problem extends Error {
     this.errors = errors;
     this.requestId = requestId;
     this.portalUrl = portalUrl;
+    this.retryAfter = retryAfter;
+    this.cost = cost;
+    this.credits = credits;
   }
 }
 
@@ -173,7 +176,7 @@ async function jsonOf(response) {
   }
 }
 
-function problemFromApi(status, problem) {
+function problemFromApi({ status, headers }, problem) {
   return new Problem({
     code: problem.code ?? 'internal',
     status,
@@ -181,6 +184,9 @@ function problemFromApi(status, problem) {
     errors: problem.errors ?? [],
     requestId: problem.request_id ?? null,
     portalUrl: problem.portal_url ?? null,
+    retryAfter: Number(headers.get('retry-after')),
+    cost: problem.cost ?? null,
+    credits: problem.credits ?? null,
   });
 }
 
@@ -193,6 +199,6 @@ export async function apiFetch(path, request = {}) {
   if (response.status === 401) response = await send(path, request, await refreshedToken());
   if (response.status === 401) throw unauthenticated();
   const answer = await jsonOf(response);
-  if (!response.ok) throw problemFromApi(response.status, answer);
+  if (!response.ok) throw problemFromApi(response, answer);
   return answer;
 }

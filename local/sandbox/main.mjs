@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { listen } from '../stack/listen.mjs';
+import { fal } from './fal.mjs';
 import { FAULTS, Faults } from './faults.mjs';
 import { inbox } from './inbox.mjs';
 import { n8n } from './n8n.mjs';
 import { page } from './page.mjs';
+import { pictures } from './pictures.mjs';
 import { replicate } from './replicate.mjs';
 import { stripe } from './stripe.mjs';
 
@@ -29,7 +31,7 @@ function home({ faults, webUrl }) {
         'Home',
         html`<h1>The studio's vendors, on this machine</h1>
           <p>
-            n8n, Replicate and Stripe answer here as they do in their clouds. Pictures are drawn instead of rendered, and no money moves: what
+            n8n, Replicate, fal and Stripe answer here as they do in their clouds. Pictures are drawn instead of rendered, and no money moves: what
             was bought, and what time and banks do to it, is on <a href="/stripe">Stripe's page</a>. Mails that Supabase would send lie in the
             <a href="/inbox">inbox</a>. The app itself is at <a href="${webUrl}/sign-up">${webUrl}/sign-up</a>.
           </p>
@@ -67,9 +69,9 @@ function home({ faults, webUrl }) {
   return app;
 }
 
-// `stripeKeys` is {secretKey, webhookSecret}; `keep` a folder that holds what Stripe knows over a restart, if any.
-// Answers {stop()} once it listens.
-export async function startSandbox({ port, webUrl, n8nWebhookSecret, replicateToken, predictionMs, stripeKeys, stripeWebhookUrl, keep, log }) {
+// `replicateKeys` is {token, webhookSecret}, `stripeKeys` {secretKey, webhookSecret}; `keep` a folder that holds what Stripe knows
+// over a restart, if any. Answers {stop()} once it listens.
+export async function startSandbox({ port, webUrl, n8nWebhookSecret, replicateKeys, falKey, predictionMs, stripeKeys, stripeWebhookUrl, keep, log }) {
   const url = `http://127.0.0.1:${port}`;
   const faults = new Faults();
   const stopping = new AbortController();
@@ -78,10 +80,13 @@ export async function startSandbox({ port, webUrl, n8nWebhookSecret, replicateTo
   const app = new Hono();
   app.route('/', home({ faults, webUrl }));
   app.route('/', inbox({ log }));
-  app.route('/', n8n({ faults, secret: n8nWebhookSecret, replicate: { url, token: replicateToken }, stopped, log }));
+  app.route('/', n8n({ faults, secret: n8nWebhookSecret, replicate: { url, token: replicateKeys.token }, stopped, log }));
   const { app: stripeApp, save } = await stripe({ faults, url, ...stripeKeys, webhookUrl: stripeWebhookUrl, keep: keep && join(keep, 'stripe.json'), stopped, log });
   app.route('/', stripeApp);
-  app.route('/', replicate({ faults, url, token: replicateToken, predictionMs, stopped, log }));
+  const drawn = pictures({ faults, url, stopped, log });
+  app.route('/', drawn.app);
+  app.route('/', replicate({ faults, url, ...replicateKeys, predictionMs, pictures: drawn, stopped, log }));
+  app.route('/', fal({ faults, url, key: falKey, predictionMs, pictures: drawn, stopped, log }));
 
   const server = await listen(app, port);
   return {

@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { DEV_PORTS, keptKeys } from './settings.mjs';
+import { BUCKET, DEV_PORTS, keptKeys } from './settings.mjs';
 
 const file = process.argv[2];
 if (!file) {
@@ -56,6 +56,12 @@ function stripeSignature(body) {
   return `t=${t},v1=${createHmac('sha256', keys.stripeWebhook).update(`${t}.${body}`).digest('hex')}`;
 }
 
+// As Replicate signs: Standard Webhooks.
+function replicateSignature({ headers, body }) {
+  const key = Buffer.from(keys.replicateWebhook.replace('whsec_', ''), 'base64');
+  return `v1,${createHmac('sha256', key).update(`${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`).digest('base64')}`;
+}
+
 // Her set-up has begun, and with `pending` the workflow has answered.
 async function influencerOf(user, { pending }) {
   const wish = { p_user_id: user.id, p_request_id: randomUUID(), p_name: 'Clara', p_bio: 'A 29 year old architect.', p_vibe: 'calm', p_deadline_seconds: 600 };
@@ -71,6 +77,25 @@ async function drawnImage() {
   return prediction.output[0];
 }
 
+// She has announced a picture and put it where it belongs. (The running stack hears of it, too.)
+async function uploadOf(user) {
+  const file = { p_user_id: user.id, p_filename: 'clara.webp', p_content_type: 'image/webp', p_most: 20, p_seconds: 600 };
+  const { object_key } = await rpc('announce_upload', file);
+  const picture = await (await fetch(await drawnImage())).arrayBuffer();
+  const put = await fetch(at('storage', `/${BUCKET}/${object_key}`), { method: 'PUT', body: picture });
+  if (!put.ok) throw new Error(`the bucket answered ${put.status}`);
+  return object_key;
+}
+
+// She has asked for a picture, which with `failed` came to nothing.
+async function jobOf(user, { failed }) {
+  const wish = { prompt: 'A red dress', model_preset: 'fashion_model_v1', pose_preset: 'standing', scene_preset: 'studio', generation_type: 'standard' };
+  const { job } = await rpc('create_generation_job', { p_user_id: user.id, p_request_key: randomUUID(), p_wish: JSON.stringify(wish) });
+  const failure = { p_job_id: job.id, p_token: randomUUID(), p_code: 'model_failed', p_message: 'It could not be made.' };
+  if (failed) await rpc('fail_generation_job', failure);
+  return job;
+}
+
 const name = basename(dirname(file));
 const { user, access_token } = await signUp();
 const values = { access_token, user_id: user.id };
@@ -80,11 +105,23 @@ if (name === 'n8n-callback' || name === 'fetch-image') {
   values.callback_token = callbackToken(influencer);
 }
 if (name === 'fetch-image') values.image_url = await drawnImage();
+if (name === 'register-upload') values.object_key = await uploadOf(user);
+
+const aboutJob = ['get-generation-job', 'cancel-generation-job', 'retry-generation-job', 'process-generation-job', 'replicate-webhook'];
+if (aboutJob.includes(name)) {
+  values.job_id = (await jobOf(user, { failed: name === 'retry-generation-job' })).id;
+}
 
 const fill = (text) => text.replace(/\{\{(\w+)\}\}/g, (whole, key) => values[key] ?? whole);
 let filled = fill(await readFile(file, 'utf8'));
 if (name === 'stripe-webhook') {
   values.stripe_signature = stripeSignature(JSON.parse(filled).body);
+  filled = fill(filled);
+}
+if (name === 'replicate-webhook') {
+  values.webhook_timestamp = `${Math.floor(Date.now() / 1000)}`;
+  filled = fill(filled);
+  values.webhook_signature = replicateSignature(JSON.parse(filled));
   filled = fill(filled);
 }
 const folder = await mkdtemp(join(tmpdir(), 'event-'));

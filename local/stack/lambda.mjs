@@ -11,7 +11,7 @@ import { listen } from './listen.mjs';
 import { ending } from './process.mjs';
 
 const API_TIMEOUT_MS = 29_000; // the HTTP API gives up after 30 s
-const INVOKE_TIMEOUT_MS = 60_000; // the longest Timeout in template.yaml
+const INVOKE_TIMEOUT_MS = 90_000; // the longest Timeout of a function behind a queue in template.yaml
 const VERSION = '2018-06-01';
 
 class Fn {
@@ -247,7 +247,7 @@ export async function serveLambda({ port, names, routes, start, mostProcesses, s
   });
 
   // The HTTP API, with the CORS of template.yaml.
-  app.use('*', cors({ origin: siteUrl, allowMethods: ['GET', 'POST'], allowHeaders: ['authorization', 'content-type', 'idempotency-key'], maxAge: 3600 }));
+  app.use('*', cors({ origin: siteUrl, allowMethods: ['GET', 'POST', 'DELETE'], allowHeaders: ['authorization', 'content-type', 'idempotency-key'], exposeHeaders: ['retry-after'], maxAge: 3600 }));
   for (const { method, path, name } of routes) {
     app.on(method, path.replace(/\{(\w+)\}/g, ':$1'), async (c) => {
       const pathParameters = path.includes('{') ? c.req.param() : undefined;

@@ -22,11 +22,13 @@ const USAGE = `Usage: node local/stack/main.mjs <mode>
 
 Options of test and run:
   --database=postgres|embedded   a real PostgreSQL server (the default), or Postgres in WASM, which has one connection
+  --sweep=SECONDS                from one sweep of the generation jobs to the next; 0 for no clock; else 15
   --set NAME=VALUE               another value for a setting of the functions; may be repeated
 `;
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const KEPT_LOGS = 10;
+const SWEEP_SECONDS = 15;
 
 // Runs the stack until `asked` says why to stop, a signal comes or a part dies. Answers the exit code. `say` tells what went
 // wrong, `note` what is going on.
@@ -82,7 +84,7 @@ async function dev() {
   const coloured = process.stdout.isTTY && !process.env.NO_COLOR;
   const logs = new Logs({ write: say, coloured });
   const keys = await keptKeys(join(folder, 'keys.json'));
-  const times = { predictionMs: 4_000, visibilitySeconds: 30 };
+  const times = { predictionMs: 4_000, visibilitySeconds: 30, sweepSeconds: SWEEP_SECONDS };
   const stack = new Stack({ ports: DEV_PORTS, keys, folder, temporary: false, driver: 'pglite', settings: {}, rebuild: true, logs, ...times });
   // For who runs a function by hand: cargo lambda watch --env-file local/.data/functions.env
   const lines = Object.entries(stack.settings).map(([name, value]) => `${name}=${value}\n`);
@@ -101,10 +103,11 @@ async function openLog() {
 }
 
 // `meanwhile(facts)` is what it is all started for; it ends when that does, with that exit code.
-async function fresh({ database, set }, meanwhile) {
+async function fresh({ database, sweep, set }, meanwhile) {
   const driver = { postgres: 'postgres', embedded: 'pglite' }[database];
   const settings = Object.fromEntries(set.map((one) => one.split(/=(.*)/s).slice(0, 2)));
-  if (!driver || Object.values(settings).includes(undefined)) return usage();
+  const sweepSeconds = Number(sweep);
+  if (!driver || !(sweepSeconds >= 0) || Object.values(settings).includes(undefined)) return usage();
 
   const folder = await mkdtemp(join(tmpdir(), 'sweetheart-'));
   // PostgreSQL runs as another user when we are root, and has its folder in this one.
@@ -122,7 +125,7 @@ async function fresh({ database, set }, meanwhile) {
     note(text);
     process.stderr.write(text);
   };
-  const times = { predictionMs: 0, visibilitySeconds: 5 };
+  const times = { predictionMs: 0, visibilitySeconds: 5, sweepSeconds };
   const stack = new Stack({ ports, keys, folder, temporary: true, driver, settings, rebuild: false, logs, ...times });
   process.stderr.write(`The log of this run is ${relative(process.cwd(), log.file)}\n`);
 
@@ -174,7 +177,11 @@ function usage() {
 }
 
 function read() {
-  const options = { database: { type: 'string', default: 'postgres' }, set: { type: 'string', multiple: true, default: [] } };
+  const options = {
+    database: { type: 'string', default: 'postgres' },
+    sweep: { type: 'string', default: `${SWEEP_SECONDS}` },
+    set: { type: 'string', multiple: true, default: [] },
+  };
   try {
     const own = process.argv.slice(2);
     const at = own.indexOf('--');

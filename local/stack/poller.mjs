@@ -1,18 +1,17 @@
-// What Lambda's event source mapping does between the image queue and fetch-image: asks for messages, invokes the function
-// with a batch, deletes what succeeded. The rest becomes visible again, and SQS itself moves it to the dead letters.
+// What Lambda's event source mappings do between a queue and its function: ask for messages, invoke the function with a batch,
+// delete what succeeded. The rest becomes visible again, and SQS itself moves it to the dead letters.
 
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DeleteMessageBatchCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { awsClient } from './storage.mjs';
-import { QUEUE } from './settings.mjs';
+import { QUEUES, queueArn, queueUrl } from './settings.mjs';
 
-const FUNCTION = 'fetch-image';
-const BATCH = 4; // as in template.yaml
-const BATCHES_AT_ONCE = 2;
+const BATCHES_AT_ONCE = 2; // of each queue
 const LONG_POLL_SECONDS = 20;
 
-// A received message as the function sees it.
-function record(message) {
+// A message received from a queue, as the function sees it.
+function record(queue, message) {
   const attributes = Object.entries(message.MessageAttributes ?? {}).map(([name, { StringValue, BinaryValue, DataType }]) => {
     const binary = BinaryValue && { binaryValue: Buffer.from(BinaryValue).toString('base64') };
     return [name, { stringValue: StringValue, ...binary, stringListValues: [], binaryListValues: [], dataType: DataType }];
@@ -25,7 +24,7 @@ function record(message) {
     messageAttributes: Object.fromEntries(attributes),
     md5OfBody: message.MD5OfBody,
     eventSource: 'aws:sqs',
-    eventSourceARN: `arn:aws:sqs:us-east-1:123456789012:${QUEUE}`,
+    eventSourceARN: queueArn(queue),
     awsRegion: 'us-east-1',
   };
 }
@@ -41,24 +40,26 @@ function succeeded(messages, response) {
 }
 
 // `afterBatch` is called when a batch may have changed the bucket. Answers {stop}.
-export async function startPoller({ storageUrl, functionsUrl, queueUrl, afterBatch, log }) {
+export async function startPoller({ storageUrl, functionsUrl, afterBatch, log }) {
   const sqs = awsClient(SQSClient, storageUrl);
   const stopping = new AbortController();
+  setMaxListeners(0, stopping.signal); // every request listens
 
-  async function invoke(messages) {
-    const response = await fetch(`${functionsUrl}/2015-03-31/functions/${FUNCTION}/invocations`, {
+  async function invoke(queue, messages) {
+    const response = await fetch(`${functionsUrl}/2015-03-31/functions/${QUEUES[queue].name}/invocations`, {
       method: 'POST',
-      body: JSON.stringify({ Records: messages.map(record) }),
+      body: JSON.stringify({ Records: messages.map((message) => record(queue, message)) }),
     });
     const answer = await response.text();
     if (!response.ok || response.headers.has('x-amz-function-error')) throw new Error(answer);
     return answer;
   }
 
-  async function serveBatch() {
+  async function serveBatch(queue) {
+    const QueueUrl = queueUrl(storageUrl, queue);
     const receive = {
-      QueueUrl: queueUrl,
-      MaxNumberOfMessages: BATCH,
+      QueueUrl,
+      MaxNumberOfMessages: QUEUES[queue].batch,
       WaitTimeSeconds: LONG_POLL_SECONDS,
       MessageSystemAttributeNames: ['All'],
       MessageAttributeNames: ['All'],
@@ -66,25 +67,25 @@ export async function startPoller({ storageUrl, functionsUrl, queueUrl, afterBat
     const { Messages = [] } = await sqs.send(new ReceiveMessageCommand(receive), { abortSignal: stopping.signal });
     if (Messages.length === 0) return;
 
-    const done = succeeded(Messages, await invoke(Messages));
-    log(`${done.length} of ${Messages.length} done`);
+    const done = succeeded(Messages, await invoke(queue, Messages));
+    log(`${queue}: ${done.length} of ${Messages.length} done`);
     if (done.length > 0) {
       const Entries = done.map(({ MessageId, ReceiptHandle }) => ({ Id: MessageId, ReceiptHandle }));
-      await sqs.send(new DeleteMessageBatchCommand({ QueueUrl: queueUrl, Entries }));
+      await sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }));
     }
     await afterBatch();
   }
 
-  async function loop() {
+  async function loop(queue) {
     while (!stopping.signal.aborted) {
-      await serveBatch().catch(async (error) => {
+      await serveBatch(queue).catch(async (error) => {
         if (stopping.signal.aborted) return;
-        log(`a batch failed: ${error.message}`);
+        log(`${queue}: a batch failed: ${error.message}`);
         await delay(500, undefined, { signal: stopping.signal }).catch(() => {});
       });
     }
   }
-  const loops = Array.from({ length: BATCHES_AT_ONCE }, loop);
+  const loops = Object.keys(QUEUES).flatMap((queue) => Array.from({ length: BATCHES_AT_ONCE }, () => loop(queue)));
 
   return {
     async stop() {

@@ -1,6 +1,6 @@
 // The keys of one stack, and the settings that its functions read: the same names as in template.yaml.
 
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -17,6 +17,8 @@ export function newKeys() {
     callbackToken: random(48),
     callbackHmac: random(32),
     replicateToken: `r8_${random(24)}`,
+    replicateWebhook: `whsec_${randomBytes(24).toString('base64')}`,
+    fal: `${randomUUID()}:${hex(16)}`,
     stripeSecret: `sk_test_${hex(24)}`,
     stripeWebhook: `whsec_${hex(16)}`,
   };
@@ -41,9 +43,17 @@ export async function keptKeys(file) {
 export const DEV_PORTS = { web: 3000, supabase: 54321, functions: 9000, storage: 4566, sandbox: 4010 };
 
 export const BUCKET = 'sweetheart-media';
-export const QUEUE = 'influencer-images';
+// Which function each queue is for, and how many messages it is handed at once: as in template.yaml.
+export const QUEUES = {
+  'influencer-images': { name: 'fetch-image', batch: 4 },
+  uploads: { name: 'register-upload', batch: 1 },
+  'generation-jobs': { name: 'process-generation-job', batch: 1 },
+};
 export const MAX_RECEIVE_COUNT = 4;
 const ACCOUNT = '123456789012'; // moto's
+
+export const queueUrl = (storageUrl, queue) => `${storageUrl}/${ACCOUNT}/${queue}`;
+export const queueArn = (queue) => `arn:aws:sqs:us-east-1:${ACCOUNT}:${queue}`;
 
 export const aws = (storageUrl) => ({
   AWS_REGION: 'us-east-1',
@@ -64,13 +74,23 @@ export function functionSettings({ urls, keys }) {
     CALLBACK_TOKEN_SECRET: keys.callbackToken,
     CALLBACK_HMAC_SECRET: keys.callbackHmac,
     SETUP_DEADLINE_SECONDS: '600',
-    IMAGE_QUEUE_URL: `${urls.storage}/${ACCOUNT}/${QUEUE}`,
+    IMAGE_QUEUE_URL: queueUrl(urls.storage, 'influencer-images'),
     IMAGE_MAX_RECEIVE_COUNT: `${MAX_RECEIVE_COUNT}`,
+    UPLOAD_QUEUE_URL: queueUrl(urls.storage, 'uploads'),
+    GENERATION_QUEUE_URL: queueUrl(urls.storage, 'generation-jobs'),
+    GENERATION_MAX_RECEIVE_COUNT: `${MAX_RECEIVE_COUNT}`,
     MEDIA_BUCKET: BUCKET,
     MEDIA_BASE_URL: `${urls.storage}/${BUCKET}`,
     IMAGE_HOSTS: 'replicate.delivery',
     MAX_IMAGE_BYTES: '52428800',
     LOCAL_IMAGE_ORIGIN: urls.sandbox,
+    REPLICATE_API_URL: urls.sandbox,
+    REPLICATE_API_TOKEN: keys.replicateToken,
+    REPLICATE_WEBHOOK_SECRET: keys.replicateWebhook,
+    REPLICATE_WEBHOOK_URL: `${urls.functions}/lambda-url/replicate-webhook/`,
+    FAL_API_URL: `${urls.sandbox}/fal`,
+    FAL_PLATFORM_URL: `${urls.sandbox}/fal-platform`,
+    FAL_KEY: keys.fal,
     STRIPE_API_URL: urls.sandbox,
     STRIPE_SECRET_KEY: keys.stripeSecret,
     STRIPE_WEBHOOK_SECRET: keys.stripeWebhook,

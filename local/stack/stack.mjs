@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { startSandbox } from '../sandbox/main.mjs';
+import { startClock } from './clock.mjs';
 import { startPostgres } from './database.mjs';
 import { startFunctions } from './functions.mjs';
 import { startPoller } from './poller.mjs';
@@ -12,12 +13,13 @@ import { startSupabase } from './supabase.mjs';
 import { startWeb } from './web.mjs';
 
 export const PARTS = {
-  sandbox: 'n8n, Replicate, Stripe and the inbox',
+  sandbox: 'n8n, Replicate, fal, Stripe and the inbox',
   storage: 'S3 and SQS (moto)',
   database: 'PostgreSQL, for requests that race',
   supabase: 'PostgREST and auth (@supabase/lite)',
   functions: 'the Lambda functions, behind the HTTP API and function URLs',
-  queue: 'hands the messages of the image queue to fetch-image',
+  queue: 'hands the messages of the queues to their functions',
+  clock: 'invokes the functions that run by the clock',
   web: 'the pages',
 };
 
@@ -36,13 +38,13 @@ export class Stack {
   #stopping = new AbortController();
 
   // ports: {sandbox, storage, supabase, functions, web} and, for driver `postgres`, {database}. folder: where data lies;
-  // temporary: whether it goes with this process. settings: what replaces a setting of the functions.
-  constructor({ ports, keys, folder, temporary, driver, settings, rebuild, predictionMs, visibilitySeconds, logs }) {
+  // temporary: whether it goes with this process. sweepSeconds: 0 for no clock. settings: what replaces a setting of the functions.
+  constructor({ ports, keys, folder, temporary, driver, settings, rebuild, predictionMs, visibilitySeconds, sweepSeconds, logs }) {
     const { database, ...servers } = ports;
     this.urls = Object.fromEntries(Object.entries(servers).map(([part, port]) => [part, `http://127.0.0.1:${port}`]));
     this.settings = { ...functionSettings({ urls: this.urls, keys }), ...settings };
     this.databaseUrl = null;
-    this.#options = { ports, keys, folder, temporary, driver, rebuild, predictionMs, visibilitySeconds };
+    this.#options = { ports, keys, folder, temporary, driver, rebuild, predictionMs, visibilitySeconds, sweepSeconds };
     this.#logs = logs;
     this.#programs = new Programs({ temporary: temporary && folder });
     // Rejects when a part dies that should not.
@@ -53,7 +55,7 @@ export class Stack {
 
   // Ends when everything answers.
   async start() {
-    const { ports, keys, folder, temporary, driver, rebuild, predictionMs, visibilitySeconds } = this.#options;
+    const { ports, keys, folder, temporary, driver, rebuild, predictionMs, visibilitySeconds, sweepSeconds } = this.#options;
     const { urls, settings } = this;
     const stopped = this.#stopping.signal;
     const programs = this.#programs;
@@ -76,7 +78,8 @@ export class Stack {
       port: ports.sandbox,
       webUrl: urls.web,
       n8nWebhookSecret: settings.N8N_WEBHOOK_SECRET,
-      replicateToken: keys.replicateToken,
+      replicateKeys: { token: settings.REPLICATE_API_TOKEN, webhookSecret: settings.REPLICATE_WEBHOOK_SECRET },
+      falKey: settings.FAL_KEY,
       predictionMs,
       stripeKeys: { secretKey: settings.STRIPE_SECRET_KEY, webhookSecret: settings.STRIPE_WEBHOOK_SECRET },
       stripeWebhookUrl: `${urls.functions}/lambda-url/stripe-webhook/`,
@@ -96,14 +99,18 @@ export class Stack {
     const media = temporary ? undefined : join(folder, 'media');
 
     const [storage] = await Promise.all([
-      start('storage', startStorage({ port: ports.storage, url: urls.storage, visibilitySeconds, keep: media, programs, log: logOf('storage'), stopped })),
+      start('storage', startStorage({ port: ports.storage, url: urls.storage, siteUrl: urls.web, visibilitySeconds, keep: media, programs, log: logOf('storage'), stopped })),
       start('sandbox', startSandbox({ ...sandbox, log: logOf('sandbox') })),
       start('web', startWeb({ port: ports.web, urls, keys })),
       start('functions', startFunctions({ port: ports.functions, environment: settings, siteUrl: urls.web, rebuild, programs, log: logOf('functions'), logOf })),
       startLite(),
     ]);
-    const poller = { storageUrl: urls.storage, functionsUrl: urls.functions, queueUrl: settings.IMAGE_QUEUE_URL, afterBatch: storage.save };
+    const poller = { storageUrl: urls.storage, functionsUrl: urls.functions, afterBatch: storage.save };
     await start('queue', startPoller({ ...poller, log: logOf('queue') }));
+    if (sweepSeconds > 0) {
+      const clock = { functionsUrl: urls.functions, sweepSeconds, keeps: !temporary, afterCleanUp: storage.save };
+      await start('clock', Promise.resolve(startClock({ ...clock, log: logOf('clock') })));
+    }
   }
 
   // Stops what was started, the last first, and whatever is still on its way.

@@ -4,6 +4,8 @@ use anyhow::{Context, bail};
 use domain::id::UserId;
 use jiff::SignedDuration;
 
+use crate::queues::QUEUES;
+
 /// The help.
 pub const USAGE: &str = "\
 The operator's tool. It reads the settings of the functions from the environment (docs/OPERATIONS.md).
@@ -22,6 +24,13 @@ The operator's tool. It reads the settings of the functions from the environment
 
   operate replay --unapplied
       applies all stored events that have not taken effect
+
+  operate jobs
+      says how generation jobs stand, what was bought today, and which jobs of the last week failed
+
+  operate redrive [--queue=images|uploads|generation-jobs] [--dry-run]
+      puts the dead letters of one queue, or of all three, back into it
+      --dry-run  only counts them
 
 It ends with 0 when all is well or was mended, with 1 when something remains, and with 2 when it could not be done.
 ";
@@ -47,6 +56,15 @@ pub enum Command {
     },
     /// Apply again all that did not take effect.
     ReplayUnapplied,
+    /// Show how generation jobs stand.
+    Jobs,
+    /// Put dead letters back.
+    Redrive {
+        /// Of which queue; `None` for all.
+        queue: Option<&'static str>,
+        /// Whether only to count them.
+        dry_run: bool,
+    },
 }
 
 /// Reads the arguments; `None` for who wants help.
@@ -64,6 +82,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<Opti
         ["reconcile", ref options @ ..] => reconcile(options).map(Some),
         ["replay", "--unapplied"] => Ok(Some(Command::ReplayUnapplied)),
         ["replay", event] if !event.starts_with('-') => Ok(Some(Command::Replay { event: event.to_owned() })),
+        ["jobs"] => Ok(Some(Command::Jobs)),
+        ["redrive", ref options @ ..] => redrive(options).map(Some),
         ["replay", ..] => bail!("replay takes one event's id (evt_…), or --unapplied"),
         _ => bail!("there is no command \"{}\"; --help lists them", arguments.join(" ")),
     }
@@ -82,6 +102,21 @@ fn reconcile(options: &[&str]) -> anyhow::Result<Command> {
         }
     }
     Ok(Command::Reconcile { since, user, apply })
+}
+
+fn redrive(options: &[&str]) -> anyhow::Result<Command> {
+    let (mut queue, mut dry_run) = (None, false);
+    for option in options {
+        match option.split_once('=') {
+            None if *option == "--dry-run" => dry_run = true,
+            Some(("--queue", name)) => {
+                let known = QUEUES.into_iter().map(|(queue, _)| queue).find(|queue| *queue == name);
+                queue = Some(known.with_context(|| format!("there is no queue {name}; --help lists them"))?);
+            }
+            _ => bail!("redrive does not know {option}; --help lists what it knows"),
+        }
+    }
+    Ok(Command::Redrive { queue, dry_run })
 }
 
 fn duration(text: &str) -> Option<SignedDuration> {
@@ -119,6 +154,9 @@ mod tests {
             (&format!("reconcile --since=48h --user={id}"), Command::Reconcile { since: days(2), user, apply: false }),
             ("replay evt_1", Command::Replay { event: "evt_1".to_owned() }),
             ("replay --unapplied", Command::ReplayUnapplied),
+            ("jobs", Command::Jobs),
+            ("redrive", Command::Redrive { queue: None, dry_run: false }),
+            ("redrive --dry-run --queue=uploads", Command::Redrive { queue: Some("uploads"), dry_run: true }),
         ] {
             assert_eq!(parsed(line).unwrap(), Some(command), "{line}");
         }
@@ -140,6 +178,10 @@ mod tests {
             ("reconcile --since=é", "90d"),
             ("reconcile --since=99999999999999999999d", "90d"),
             ("reconcile --user=clara@example.com", "UUID"),
+            ("jobs failed", "no command"),
+            ("redrive --queue=stripe", "no queue stripe"),
+            ("redrive images", "images"),
+            ("redrive --dry-run=no", "--dry-run=no"),
             ("replay", "evt_"),
             ("replay --all", "evt_"),
             ("replay evt_1 evt_2", "evt_"),

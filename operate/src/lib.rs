@@ -1,11 +1,13 @@
 //! The operator's tool: looks after what the functions do, from outside, by the same crates and the same RPCs.
 //!
-//! It reads the functions' settings from the environment, writes only through the RPCs that the webhook uses, and prints
-//! sentences. It prints no secret and no personal data but ids.
+//! It reads the functions' settings from the environment, writes to the database only through the RPCs that the webhook uses,
+//! moves dead letters, and prints sentences. It prints no secret and no personal data but ids.
 
 mod arguments;
 mod doctor;
+mod jobs;
 mod money;
+mod queues;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +48,8 @@ pub async fn run(
             money::Money::connect(&settings(environment))?.reconcile(since, user, apply, say).await
         }
         Command::Replay { event } => money::Money::connect(&settings(environment))?.replay(&event, say).await,
+        Command::Jobs => jobs::show(&settings(environment), say).await,
+        Command::Redrive { queue, dry_run } => queues::redrive(&settings(environment), queue, dry_run, say).await,
         Command::ReplayUnapplied => money::Money::connect(&settings(environment))?.replay_unapplied(say).await,
     }
 }

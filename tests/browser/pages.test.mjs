@@ -5,3 +5,4 @@ import './entrance.mjs';
 import './sweetheart.mjs';
 import './money.mjs';
 import './purchase.mjs';
+import './studio.mjs';

@@ -15,8 +15,9 @@ use uuid::Uuid;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
 use crate::stack::{
-    Answer, User, claims, create_checkout_session, create_influencer, create_portal_session, get_credit_history,
-    get_dashboard, hs256, request, setting, user_token,
+    Answer, User, cancel_generation_job, claims, create_checkout_session, create_generation_job, create_influencer,
+    create_portal_session, create_upload, get_credit_history, get_dashboard, get_generation_job,
+    get_generation_options, hs256, list_generation_jobs, request, retry_generation_job, setting, user_token,
 };
 
 /// Base64url without padding, as JWTs want it.
@@ -255,6 +256,11 @@ async fn every_function_for_users_refuses_who_is_not_logged_in() {
     let user = User::new().await;
     let (create, dashboard, history) = (create_influencer(|_| {}), get_dashboard(|_| {}), get_credit_history(|_| {}));
     let (checkout, portal) = (create_checkout_session(|_| {}), create_portal_session(|_| {}));
+    let upload = create_upload(|_| {});
+    let (ask, again, cancel) =
+        (create_generation_job(|_| {}), retry_generation_job(|_| {}), cancel_generation_job(|_| {}));
+    let (job, jobs, options) =
+        (get_generation_job(|_| {}), list_generation_jobs(|_| {}), get_generation_options(|_| {}));
     let mut anon = claims(user.id, &user.email);
     anon["role"] = json!("anon");
     let key = setting("SUPABASE_PUBLISHABLE_KEY");
@@ -286,6 +292,13 @@ async fn every_function_for_users_refuses_who_is_not_logged_in() {
                 create_portal_session::handle(portal.clone(), request("POST", "/billing-portal-sessions", token, "{}"))
                     .await,
             ),
+            Answer::from(create_upload::handle(upload.clone(), request("POST", "/uploads", token, "{}")).await),
+            Answer::from(create_generation_job::handle(ask.clone(), request("POST", "/", token, "{}")).await),
+            Answer::from(retry_generation_job::handle(again.clone(), request("POST", "/", token, ())).await),
+            Answer::from(cancel_generation_job::handle(cancel.clone(), request("DELETE", "/", token, ())).await),
+            Answer::from(get_generation_job::handle(job.clone(), request("GET", "/", token, ())).await),
+            Answer::from(list_generation_jobs::handle(jobs.clone(), request("GET", "/", token, ())).await),
+            Answer::from(get_generation_options::handle(options.clone(), request("GET", "/", token, ())).await),
         ] {
             assert_eq!((answer.status, answer.code.as_str()), (401, "unauthenticated"), "{token:?}");
         }

@@ -43,6 +43,8 @@ struct Row {
     column: &'static str,
     value: String,
     readers: Readers,
+    /// What its owner may do besides: what exactly, tests of their own say.
+    owner_may: &'static [&'static str],
 }
 
 impl Row {
@@ -63,6 +65,11 @@ async fn user_with_rows() -> (User, Vec<Row>) {
          insert into public.images (id, user_id, influencer_id, image_url, prompt) values ('{id}', '{id}', '{id}', 'u', 'p');
          insert into public.chats (id, user_id, influencer_id) values ('{id}', '{id}', '{id}');
          insert into public.messages (id, chat_id, role, content) values ('{id}', '{id}', 'user', 'hi');
+         insert into public.assets (id, user_id, object_key, content_type, bytes, width, height, verified_at)
+            values ('{id}', '{id}', 'uploads/{id}/{id}.png', 'image/png', 1, 1, 1, now());
+         insert into public.generation_jobs (id, user_id, prompt, model_preset, pose_preset, scene_preset, generation_type)
+            values ('{id}', '{id}', 'p', 'fashion_model_v1', 'standing', 'studio', 'standard');
+         insert into public.orphaned_objects (object_key) values ('uploads/{id}/gone.png');
          insert into public.user_roles (user_id, role) values ('{id}', 'admin');
          insert into public.stripe_customers (user_id, customer_id) values ('{id}', 'cus_{id}');
          insert into public.stripe_events (id, type, created, payload) values ('evt_{id}', 'invoice.paid', now(), '{{}}');
@@ -75,8 +82,11 @@ async fn user_with_rows() -> (User, Vec<Row>) {
     .await
     .unwrap();
     let line = "select id::text from public.credits_ledger where user_id = $1";
-    let line: String = db.query_one(line, &[&id]).await.unwrap().get(0);
-    let row = |table, column, value: &str, readers| Row { table, column, value: value.to_owned(), readers };
+    let line: String = db.query_one(&format!("{line} order by id limit 1"), &[&id]).await.unwrap().get(0);
+    let event = "select id::text from public.job_events where job_id = $1";
+    let event: String = db.query_one(event, &[&id]).await.unwrap().get(0);
+    let row =
+        |table, column, value: &str, readers| Row { table, column, value: value.to_owned(), readers, owner_may: &[] };
     let own = |table, column, value: &str| row(table, column, value, Readers::ItsOwner);
     let id = id.to_string();
     let rows = vec![
@@ -90,6 +100,14 @@ async fn user_with_rows() -> (User, Vec<Row>) {
         own("stripe_customers", "user_id", &id),
         own("subscriptions", "id", &format!("sub_{id}")),
         own("user_roles", "user_id", &id),
+        Row { owner_may: &["insert", "update", "delete"], ..own("assets", "id", &id) },
+        Row { owner_may: &["insert"], ..own("generation_jobs", "id", &id) },
+        own("job_events", "id", &event),
+        row("model_presets", "id", "fashion_model_v1", Readers::AllWhoAreSignedIn),
+        row("pose_presets", "id", "standing", Readers::AllWhoAreSignedIn),
+        row("scene_presets", "id", "studio", Readers::AllWhoAreSignedIn),
+        row("generation_types", "id", "standard", Readers::AllWhoAreSignedIn),
+        row("orphaned_objects", "object_key", &format!("uploads/{id}/gone.png"), Readers::TheServer),
         row("plans", "id", "pro", Readers::AllWhoAreSignedIn),
         row("credit_packs", "id", "small", Readers::AllWhoAreSignedIn),
         row("stripe_events", "id", &format!("evt_{id}"), Readers::TheServer),
@@ -123,18 +141,89 @@ async fn the_owner_reads_her_rows_and_nobody_writes_anything() {
                 (Readers::ItsOwner, As::Another) => assert_eq!(seen, Some(0), "select {case}: {body}"),
                 _ => assert_eq!(seen, Some(1), "select {case}: {body}"),
             }
-            // A line's id is never given.
-            let change =
-                if table == "credits_ledger" { json!({ "amount": 1 }) } else { json!({ column: before[column] }) };
-            let (status, body) = ask(Method::POST, table, token, Some(change.clone())).await;
-            assert!(status == 401 || status == 403, "insert {case}: {status} {body}");
-            let (status, body) = ask(Method::PATCH, &one, token, Some(change)).await;
-            assert!(status == 401 || status == 403, "update {case}: {status} {body}");
-            let (status, body) = ask(Method::DELETE, &one, token, None).await;
-            assert!(status == 401 || status == 403, "delete {case}: {status} {body}");
+            // An identity is never given.
+            let change = match table {
+                "credits_ledger" => json!({ "amount": 1 }),
+                "job_events" => json!({ "to_status": "failed" }),
+                _ => json!({ column: before[column] }),
+            };
+            for (verb, method, path, body) in [
+                ("insert", Method::POST, table, Some(change.clone())),
+                ("update", Method::PATCH, one.as_str(), Some(change.clone())),
+                ("delete", Method::DELETE, one.as_str(), None),
+            ] {
+                if row.owner_may.contains(&verb) && who != As::Nobody {
+                    continue;
+                }
+                let (status, body) = ask(method, path, token, body).await;
+                assert!(status == 401 || status == 403, "{verb} {case}: {status} {body}");
+            }
             assert_eq!(row.whole().await, before, "{case}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_announces_renames_and_deletes_uploads_of_its_own_and_no_more() {
+    let (user, other) = (User::new().await, User::new().await);
+    let insert = |id: Uuid| json!({ "user_id": id, "content_type": "image/png", "filename": "dress.png" });
+    let (status, body) = ask(Method::POST, "assets", Some(&user.token), Some(insert(user.id))).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    let asset = body[0].clone();
+    assert_eq!(asset["object_key"], format!("uploads/{}/{}.png", user.id, asset["id"].as_str().unwrap()));
+    assert_eq!((&asset["kind"], &asset["verified_at"]), (&json!("upload"), &Value::Null), "{asset}");
+    let (status, _) = ask(Method::POST, "assets", Some(&user.token), Some(insert(other.id))).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "for somebody else");
+    for (key, value) in [
+        ("object_key", json!(format!("uploads/{}/x.png", other.id))),
+        ("verified_at", json!("2026-01-01T00:00:00Z")),
+        ("kind", json!("output")),
+        ("width", json!(1)),
+    ] {
+        let mut given = insert(user.id);
+        given[key] = value.clone();
+        let (status, _) = ask(Method::POST, "assets", Some(&user.token), Some(given)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "insert {key}");
+        let one = format!("assets?id=eq.{}", asset["id"].as_str().unwrap());
+        let (status, _) = ask(Method::PATCH, &one, Some(&user.token), Some(json!({ key: value }))).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "update {key}");
+    }
+
+    let one = format!("assets?id=eq.{}", asset["id"].as_str().unwrap());
+    let rename = Some(json!({ "filename": "gown.png" }));
+    assert_eq!(ask(Method::PATCH, &one, Some(&other.token), rename.clone()).await.1, json!([]), "another's");
+    assert_eq!(ask(Method::DELETE, &one, Some(&other.token), None).await.1, json!([]), "another's");
+    assert_eq!(ask(Method::PATCH, &one, Some(&user.token), rename).await.1[0]["filename"], "gown.png");
+    assert_eq!(ask(Method::DELETE, &one, Some(&user.token), None).await.1[0]["id"], asset["id"]);
+    let orphans = "select count(*) from public.orphaned_objects where object_key = $1";
+    let orphans = database().await.query_one(orphans, &[&asset["object_key"].as_str().unwrap()]).await.unwrap();
+    assert_eq!(orphans.get::<_, i64>(0), 1, "its object is to be removed");
+}
+
+#[tokio::test]
+async fn a_client_that_inserts_a_job_by_itself_pays_for_it_and_decides_nothing_else() {
+    let (user, other) = (User::new().await, User::new().await);
+    let job = |id: Uuid| {
+        json!({ "user_id": id, "prompt": "p", "model_preset": "fashion_model_v1", "pose_preset": "standing", "scene_preset": "studio",
+            "generation_type": "high_quality" })
+    };
+    let columns = "generation_jobs?select=id,status,cost_credits";
+    let (status, body) = ask(Method::POST, columns, Some(&user.token), Some(job(user.id))).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    assert_eq!((&body[0]["status"], &body[0]["cost_credits"]), (&json!("pending"), &json!(2)));
+    assert_eq!(crate::credits::balance(user.id).await, 2);
+    let (status, _) = ask(Method::POST, columns, Some(&user.token), Some(job(other.id))).await;
+    assert!(!status.is_success(), "for somebody else");
+    for (key, value) in [("status", json!("completed")), ("cost_credits", json!(0)), ("provider", json!("fal"))] {
+        let mut given = job(user.id);
+        given[key] = value;
+        let (status, _) = ask(Method::POST, columns, Some(&user.token), Some(given)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{key}");
+    }
+    assert!(ask(Method::POST, columns, Some(&user.token), Some(job(user.id))).await.0.is_success());
+    let (status, _) = ask(Method::POST, columns, Some(&user.token), Some(job(user.id))).await;
+    assert!(!status.is_success(), "no credits, no job");
+    assert_eq!((crate::credits::balance(user.id).await, crate::credits::balance(other.id).await), (0, 4));
 }
 
 /// Holes 1, 2 and 3: others let a user write her own credits, plan or role.
@@ -223,8 +312,9 @@ async fn only_the_server_may_call_the_functions_of_the_schema() {
     for function in functions {
         let name: String = function.get(0);
         // What reads as the caller finds no more than she may.
-        let hers = ["dashboard", "is_live", "plan_of", "subscription_of"].contains(&name.as_str());
-        for (role, expected) in [("anon", false), ("authenticated", hers), ("service_role", name != "dashboard")] {
+        let only_hers = ["dashboard", "generation_jobs_of", "generation_options"].contains(&name.as_str());
+        let hers = only_hers || ["is_live", "plan_of", "subscription_of"].contains(&name.as_str());
+        for (role, expected) in [("anon", false), ("authenticated", hers), ("service_role", !only_hers)] {
             let allowed: bool = database().await.query_one(may, &[&role, &name]).await.unwrap().get(0);
             assert_eq!(allowed, expected, "{name} by {role}");
         }

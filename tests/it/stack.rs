@@ -156,11 +156,105 @@ pub fn get_credit_history(change: impl FnOnce(&mut get_credit_history::Config)) 
     Arc::new(get_credit_history::Deps::new(config).unwrap())
 }
 
+/// create-upload, likewise.
+pub fn create_upload(change: impl FnOnce(&mut create_upload::Config)) -> Arc<create_upload::Deps> {
+    let mut config = create_upload::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(create_upload::Deps::new(config).unwrap())
+}
+
+/// register-upload, likewise.
+pub fn register_upload(change: impl FnOnce(&mut register_upload::Config)) -> Arc<register_upload::Deps> {
+    let mut config = register_upload::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(register_upload::Deps::new(config).unwrap())
+}
+
 /// stripe-webhook, likewise.
 pub fn stripe_webhook(change: impl FnOnce(&mut stripe_webhook::Config)) -> Arc<stripe_webhook::Deps> {
     let mut config = stripe_webhook::Config::read(&Settings::from_env()).unwrap();
     change(&mut config);
     Arc::new(stripe_webhook::Deps::new(config).unwrap())
+}
+
+/// create-generation-job, likewise.
+pub fn create_generation_job(
+    change: impl FnOnce(&mut create_generation_job::Config),
+) -> Arc<create_generation_job::Deps> {
+    let mut config = create_generation_job::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(create_generation_job::Deps::new(config).unwrap())
+}
+
+/// retry-generation-job, likewise.
+pub fn retry_generation_job(change: impl FnOnce(&mut retry_generation_job::Config)) -> Arc<retry_generation_job::Deps> {
+    let mut config = retry_generation_job::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(retry_generation_job::Deps::new(config).unwrap())
+}
+
+/// cancel-generation-job, likewise.
+pub fn cancel_generation_job(
+    change: impl FnOnce(&mut cancel_generation_job::Config),
+) -> Arc<cancel_generation_job::Deps> {
+    let mut config = cancel_generation_job::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(cancel_generation_job::Deps::new(config).unwrap())
+}
+
+/// get-generation-job, likewise.
+pub fn get_generation_job(change: impl FnOnce(&mut get_generation_job::Config)) -> Arc<get_generation_job::Deps> {
+    let mut config = get_generation_job::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(get_generation_job::Deps::new(config).unwrap())
+}
+
+/// list-generation-jobs, likewise.
+pub fn list_generation_jobs(change: impl FnOnce(&mut list_generation_jobs::Config)) -> Arc<list_generation_jobs::Deps> {
+    let mut config = list_generation_jobs::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(list_generation_jobs::Deps::new(config).unwrap())
+}
+
+/// get-generation-options, likewise.
+pub fn get_generation_options(
+    change: impl FnOnce(&mut get_generation_options::Config),
+) -> Arc<get_generation_options::Deps> {
+    let mut config = get_generation_options::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(get_generation_options::Deps::new(config).unwrap())
+}
+
+/// process-generation-job, likewise.
+pub fn process_generation_job(
+    change: impl FnOnce(&mut process_generation_job::Config),
+) -> Arc<process_generation_job::Deps> {
+    let mut config = process_generation_job::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(process_generation_job::Deps::new(config).unwrap())
+}
+
+/// replicate-webhook, likewise.
+pub fn replicate_webhook(change: impl FnOnce(&mut replicate_webhook::Config)) -> Arc<replicate_webhook::Deps> {
+    let mut config = replicate_webhook::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(replicate_webhook::Deps::new(config).unwrap())
+}
+
+/// sweep-generation-jobs, likewise.
+pub fn sweep_generation_jobs(
+    change: impl FnOnce(&mut sweep_generation_jobs::Config),
+) -> Arc<sweep_generation_jobs::Deps> {
+    let mut config = sweep_generation_jobs::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(sweep_generation_jobs::Deps::new(config).unwrap())
+}
+
+/// clean-up, likewise.
+pub fn clean_up(change: impl FnOnce(&mut clean_up::Config)) -> Arc<clean_up::Deps> {
+    let mut config = clean_up::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(clean_up::Deps::new(config).unwrap())
 }
 
 /// A body that create-influencer takes.

@@ -7,9 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// HTTP functions that anybody may call. The list only ever shrinks; the callback lets in by token or signature and the webhook
+/// HTTP functions that anybody may call. The list only ever shrinks; the callback lets in by token or signature and the webhooks
 /// by signature, which their own tests show.
-const PUBLIC: [&str; 2] = ["n8n-callback", "stripe-webhook"];
+const PUBLIC: [&str; 3] = ["n8n-callback", "replicate-webhook", "stripe-webhook"];
+
+/// Settings of one machine: in the cloud their defaults hold.
+const LOCAL: [&str; 5] =
+    ["FAL_API_URL", "FAL_PLATFORM_URL", "LOCAL_IMAGE_ORIGIN", "REPLICATE_API_URL", "STRIPE_API_URL"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -98,7 +102,7 @@ fn every_setting_of_a_function_is_in_its_template_block_and_the_other_way_round(
         let (_, block) = resource(&template, &function).unwrap();
         for setting in &wanted {
             let given = block.contains(&format!(" {setting}:")) || globals.contains(&format!(" {setting}:"));
-            if ["LOCAL_IMAGE_ORIGIN", "STRIPE_API_URL"].contains(setting) {
+            if LOCAL.contains(setting) {
                 assert!(!template.contains(setting), "{setting} is for one machine only");
             } else {
                 assert!(given, "template.yaml gives {function} no {setting}");
@@ -167,6 +171,15 @@ fn every_queue_has_its_five_things() {
         let (_, alarm) = alarm.unwrap_or_else(|| panic!("no alarm on {dead}"));
         let name = alarm.split("AlarmName: !Sub ${AWS::StackName}-").nth(1).unwrap().lines().next().unwrap();
         assert!(alarms.contains(&format!("## {name}")), "infra/alarms.md says nothing of {name}");
+    }
+}
+
+#[test]
+fn no_alarm_watches_more_than_ten_metrics() {
+    // CloudWatch refuses more, and only when it is deployed.
+    for (id, lines) in resources(&read("template.yaml")) {
+        let metrics = lines.matches("MetricStat:").count();
+        assert!(metrics <= 10, "{id} watches {metrics} metrics: begin another alarm");
     }
 }
 

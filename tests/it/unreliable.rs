@@ -19,7 +19,7 @@ use crate::{
 const FAULTS: [Mode; 4] = [Mode::Refuse, Mode::ServerError, Mode::Hang, Mode::Pass];
 
 /// A user whose token names `origin` as the project, so that functions which know it by that name believe her.
-async fn user_of(origin: &url::Url) -> User {
+pub async fn user_of(origin: &url::Url) -> User {
     let user = User::new().await;
     let mut claims = claims(user.id, &user.email);
     claims["iss"] = json!(format!("{origin}auth/v1"));

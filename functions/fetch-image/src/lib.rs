@@ -11,19 +11,13 @@
 mod config;
 mod picture;
 
-use std::{
-    fs::File,
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use domain::influencer::{Failure, State};
 use http_client::guarded::{FetchError, Guarded, Policy};
 use job_queue::FetchImage;
-use lambda_kit::Message;
+use lambda_kit::{Message, Spool};
 use media_store::MediaStore;
 use supabase_client::{FailOutcome, Service, SetUp};
 use tokio::sync::Semaphore;
@@ -118,28 +112,11 @@ fn waits_for(set_up: &SetUp, job: &FetchImage) -> bool {
     set_up.attempt == job.attempt && (set_up.state == State::ImagePending || given_up)
 }
 
-/// A file without a name. However this process ends, its space comes back: Lambda keeps /tmp when it kills a function.
-struct Spool {
-    file: File,
-}
-
-impl Spool {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { file: tempfile::tempfile()? })
-    }
-
-    /// A way to open it, for as long as it is there.
-    fn path(&self) -> PathBuf {
-        let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-        Path::new(folder).join(self.file.as_raw_fd().to_string())
-    }
-}
-
 /// Fetches, looks, stores, locks.
 async fn bring(deps: &Deps, job: &FetchImage) -> Result<(), BringError> {
     let later = |error: std::io::Error| BringError::Later(error.into());
     let file = Spool::new().map_err(later)?;
-    let mut sink = tokio::fs::File::from_std(file.file.try_clone().map_err(later)?);
+    let mut sink = file.writer().map_err(later)?;
     let bytes = deps.web.fetch(&job.image_url, &mut sink).await?;
     let kind = picture::inspect(&file.path(), &deps.decoding).await?;
 

@@ -26,3 +26,11 @@ id! {
     /// A character: `influencers.id`.
     InfluencerId
 }
+id! {
+    /// A picture that is asked for: `generation_jobs.id`.
+    JobId
+}
+id! {
+    /// A file: `assets.id`.
+    AssetId
+}

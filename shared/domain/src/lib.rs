@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no HTTP, no AWS. A value of a type from here is known to be good.
 
 mod adults;
+pub mod generation;
 pub mod id;
 pub mod influencer;
 pub mod text;

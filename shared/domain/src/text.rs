@@ -90,6 +90,11 @@ text! {
     Vibe, 200
 }
 
+text! {
+    /// What a picture is to show.
+    ImagePrompt, 1000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

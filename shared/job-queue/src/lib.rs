@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use aws_sdk_sqs::Client;
-use domain::id::{InfluencerId, UserId};
+use domain::id::{InfluencerId, JobId, UserId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -18,6 +18,13 @@ pub struct FetchImage {
     pub attempt: i32,
     /// The vendor's temporary URL; a stranger's, to be fetched with care.
     pub image_url: String,
+}
+
+/// Asks process-generation-job to look at a job, whatever it needs next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerateImage {
+    /// Which.
+    pub job_id: JobId,
 }
 
 /// Sends messages to one SQS queue. Connects when first needed.

@@ -7,6 +7,7 @@ use lambda_http::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
+use serde_json::Value;
 
 /// What was wrong with a JSON text, for the log: serde's own words would quote the text, and with it personal data.
 pub fn json_cause(error: &serde_json::Error) -> anyhow::Error {
@@ -31,7 +32,7 @@ pub struct ApiError {
     code: &'static str,
     detail: String,
     errors: Vec<FieldError>,
-    extensions: BTreeMap<&'static str, String>,
+    extensions: BTreeMap<&'static str, Value>,
     retry_after: Option<u32>,
     cause: Option<anyhow::Error>,
 }
@@ -64,14 +65,20 @@ impl ApiError {
     pub fn unavailable(code: &'static str, cause: impl Into<anyhow::Error>) -> Self {
         let detail = "We cannot do this right now. Please try again in a moment.";
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        Self { retry_after: Some(5), ..error }.because(cause)
+        error.retry_after(5).because(cause)
     }
 
     /// Adds a member of its own to the problem (RFC 9457, section 3.2): what the client needs to go on.
     #[must_use]
-    pub fn with(mut self, member: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, member: &'static str, value: impl Into<Value>) -> Self {
         self.extensions.insert(member, value.into());
         self
+    }
+
+    /// Says after how many seconds the same request may be answered otherwise (`Retry-After`).
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// Adds the cause, for the log only.
@@ -96,7 +103,7 @@ impl ApiError {
     }
 
     /// What was added by [`with`](Self::with).
-    pub fn extensions(&self) -> &BTreeMap<&'static str, String> {
+    pub fn extensions(&self) -> &BTreeMap<&'static str, Value> {
         &self.extensions
     }
 
@@ -118,7 +125,7 @@ impl ApiError {
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
             #[serde(flatten)]
-            extensions: &'a BTreeMap<&'static str, String>,
+            extensions: &'a BTreeMap<&'static str, Value>,
         }
         let problem = Problem {
             r#type: "about:blank",
@@ -161,12 +168,14 @@ mod tests {
     #[test]
     fn a_problem_has_its_own_members_and_those_that_were_added() {
         let error = ApiError::new(StatusCode::CONFLICT, "already_subscribed", "You are.");
-        let response = error.with("portal_url", "https://billing.example/p").into_response("r-1");
+        let error = error.with("portal_url", "https://billing.example/p").with("credits", 3).retry_after(60);
+        let response = error.into_response("r-1");
         assert_eq!(response.status(), StatusCode::CONFLICT);
+        assert_eq!(response.headers()["retry-after"], "60");
         let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         let expected = serde_json::json!({
             "type": "about:blank", "title": "Conflict", "status": 409, "detail": "You are.", "code": "already_subscribed",
-            "request_id": "r-1", "portal_url": "https://billing.example/p",
+            "request_id": "r-1", "portal_url": "https://billing.example/p", "credits": 3,
         });
         assert_eq!(problem, expected);
     }

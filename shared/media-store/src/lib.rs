@@ -1,12 +1,19 @@
 //! The private bucket of images: where they lie, how they get in, and links that live for an hour.
 //!
-//! The database keeps our own URLs (`MEDIA_BASE_URL` and the key); a link is signed when somebody reads.
+//! The database keeps our own URLs (`MEDIA_BASE_URL` and the key) or keys; a link is signed when somebody reads.
+
+mod assets;
+mod download;
+mod outputs;
+mod post;
+mod removing;
 
 use std::{path::Path, time::Duration};
 
 use anyhow::Context;
 use aws_sdk_s3::{
     Client,
+    config::SharedCredentialsProvider,
     error::{ProvideErrorMetadata, SdkError},
     presigning::PresigningConfig,
     primitives::ByteStream,
@@ -14,6 +21,9 @@ use aws_sdk_s3::{
 use domain::id::{InfluencerId, UserId};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
+
+pub use assets::{Got, Source};
+pub use post::{FORM_LIFETIME, Form};
 
 /// How long a link lives.
 pub const LINK_LIFETIME: Duration = Duration::from_secs(3600);
@@ -24,9 +34,16 @@ const ATTEMPT: &str = "attempt";
 /// The bucket.
 #[derive(Debug)]
 pub struct MediaStore {
-    client: OnceCell<Client>,
+    connection: OnceCell<Connection>,
     bucket: String,
     base_url: String,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: Client,
+    /// For what is signed by hand.
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 /// A link for a browser.
@@ -50,11 +67,19 @@ pub enum Stored {
 impl MediaStore {
     /// The bucket `bucket`, whose objects our database knows as `base_url/key`. Connects when first needed.
     pub fn new(bucket: String, base_url: &str) -> Self {
-        Self { client: OnceCell::new(), bucket, base_url: base_url.trim_end_matches('/').to_owned() }
+        Self { connection: OnceCell::new(), bucket, base_url: base_url.trim_end_matches('/').to_owned() }
+    }
+
+    async fn connection(&self) -> &Connection {
+        let connect = async || {
+            let config = aws_setup::sdk_config().await;
+            Connection { client: Client::new(&config), credentials: config.credentials_provider() }
+        };
+        self.connection.get_or_init(connect).await
     }
 
     async fn client(&self) -> &Client {
-        self.client.get_or_init(|| async { Client::new(&aws_setup::sdk_config().await) }).await
+        &self.connection().await.client
     }
 
     /// Where a character's first image lies. `extension` is without a dot.

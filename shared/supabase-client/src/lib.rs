@@ -3,16 +3,24 @@
 //! [`Service`] holds the secret key and calls the RPCs that move state. [`AsCaller`] holds the publishable key and reads
 //! as the user whose token it is given, so that row-level security decides. No rule lives here.
 
+mod admin;
+mod assets;
 mod billing;
 mod checkout;
 mod dashboard;
+mod generation;
 mod influencers;
 mod operator;
 mod rest;
 
+pub use admin::{Bought, FailedJob, JobsInState};
+pub use assets::{AnnounceOutcome, Upload, UploadStanding, Verdict};
 pub use billing::{Applied, Begun, Change, Goods, PeriodItem, PricedLine, Purchase, Reversal, SubscriptionState};
 pub use checkout::{CheckoutContext, KeepOutcome, Wanted};
 pub use dashboard::{AsCaller, Dashboard, LedgerLine, Offers, OwnInfluencer, OwnSubscription, PackOffer, PlanOffer};
+pub use generation::{
+    CancelOutcome, ClaimOutcome, ClaimedJob, CreateJobOutcome, GenerationOptions, GenerationWish, JobMove, JobOutput, JobSummary, OwnJob, OwnOutput, OwnUpload, Swept,
+};
 pub use influencers::{CallbackOutcome, FailOutcome, Influencer, LockOutcome, RequestOutcome, Service, SetUp};
 pub use operator::{
     Audit, Preview, Priced, StoredEvent, StoredPurchase, StoredReversal, SubscribedTwice, Unbalanced, UnknownCustomer,

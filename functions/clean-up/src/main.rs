@@ -1,0 +1,11 @@
+//! Wires clean-up; what it does is in lib.rs.
+
+use lambda_kit::{Settings, serve_schedule, start_logging};
+use clean_up::{Config, Deps, handle};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_kit::Error> {
+    start_logging();
+    let config = Config::read(&Settings::from_env())?;
+    serve_schedule(Deps::new(config)?, handle).await
+}

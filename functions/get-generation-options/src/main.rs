@@ -1,0 +1,11 @@
+//! Wires get-generation-options; what it does is in lib.rs.
+
+use get_generation_options::{Config, Deps, handle};
+use lambda_kit::{Settings, serve_http, start_logging};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_kit::Error> {
+    start_logging();
+    let config = Config::read(&Settings::from_env())?;
+    serve_http(Deps::new(config)?, handle).await
+}

@@ -1,0 +1,11 @@
+//! Wires sweep-generation-jobs; what it does is in lib.rs.
+
+use lambda_kit::{Settings, serve_schedule, start_logging};
+use sweep_generation_jobs::{Config, Deps, handle};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_kit::Error> {
+    start_logging();
+    let config = Config::read(&Settings::from_env())?;
+    serve_schedule(Deps::new(config)?, handle).await
+}
