@@ -10,7 +10,6 @@ use domain::id::UserId;
 use jiff::Timestamp;
 use lambda_kit::{SettingError, Settings};
 use reqwest::{Client, Method, Response, StatusCode};
-
 use serde_json::{Value, json};
 use stripe_client::{Price, Recurring, Site, Stripe, StripeError, WebhookEndpoint};
 use supabase_client::{Priced, Service, SupabaseError};

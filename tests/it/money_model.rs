@@ -26,7 +26,7 @@ use self::{
     world::{About, Event, Naming, Object, World},
 };
 use crate::{
-    credits::rpc,
+    credits::{balance, rpc},
     doubles::{Mode, Proxy},
     stack::{Answer, User, database, request, setting, stripe_webhook},
 };
@@ -488,4 +488,38 @@ async fn whatever_stripe_sends_how_often_and_in_what_order_the_ledger_is_what_th
         let all = ["duplicate", "granted", "ignored", "mismatched", "noted", "stale", "stored"];
         assert!(all.iter().all(|outcome| outcomes.contains_key(*outcome)), "{outcomes:?}");
     }
+}
+
+/// Lines are read in the order of their ids, so a line must not draw its id before another one that counts first.
+#[tokio::test]
+async fn a_claw_back_that_had_to_wait_is_written_behind_what_it_waited_for() {
+    let mut run = Run::new(1).await;
+    let who = 2;
+    let (charge, payment) = loop {
+        let mut world = run.api.world.lock().unwrap();
+        let charge = world.buy_pack_of(&mut run.dice, who);
+        let payment = world.told().pop().unwrap();
+        match (charge, &payment.about) {
+            (Some(charge), About::Paid(purchase)) if purchase.credits > 0 => break (charge, payment),
+            _ => {}
+        }
+    };
+    let user = run.api.world.lock().unwrap().customers[who].user;
+    run.tell(payment).await;
+    let refund = run.change(&Object::Charge(charge));
+
+    let mut other = database().await;
+    let other = other.transaction().await.unwrap();
+    let lock = "select pg_backend_pid() from public.credit_balances where user_id = $1 for update";
+    let pid: i32 = other.query_one(lock, &[&user]).await.unwrap().get(0);
+    let sending = tokio::spawn(run.send(&refund));
+    let waits = "select exists (select from pg_stat_activity where $1 = any (pg_blocking_pids(pid)))";
+    while !sending.is_finished() && !run.db.query_one(waits, &[&pid]).await.unwrap().get::<_, bool>(0) {}
+    let insert = "insert into public.credits_ledger (user_id, tx_type, amount, business_key, description)
+                  values ($1, 'bonus', 1, 'present:' || $1::uuid, 'A present')";
+    other.execute(insert, &[&user]).await.unwrap();
+    other.commit().await.unwrap();
+    expect(200, sending.await.unwrap(), &refund);
+    run.hear(refund);
+    assert_eq!(i64::from(balance(user).await), run.reference.balance(user) + 1);
 }

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Pages<T> {
     stripe: Stripe,
-    path: &'static [&'static str],
+    path: Vec<String>,
     query: Vec<(&'static str, String)>,
     after: String,
     done: bool,
@@ -32,7 +32,8 @@ impl<T: DeserializeOwned> Pages<T> {
             return Ok(None);
         }
         let query: Vec<_> = self.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let page = self.stripe.page(self.path, &query, &self.after).await?;
+        let path: Vec<_> = self.path.iter().map(String::as_str).collect();
+        let page = self.stripe.page(&path, &query, &self.after).await?;
         self.after = page.data.last().and_then(|object| object["id"].as_str()).unwrap_or_default().to_owned();
         self.done = !page.has_more || self.after.is_empty();
         page.data.into_iter().map(parse).collect::<Result<_, _>>().map(Some)
@@ -123,15 +124,24 @@ pub struct WebhookEndpoint {
 }
 
 impl Stripe {
-    fn pages<T>(
-        &self,
-        path: &'static [&'static str],
-        customer: Option<&str>,
-        filters: &[(&'static str, &str)],
-    ) -> Pages<T> {
+    fn pages<T>(&self, path: &[&str], customer: Option<&str>, filters: &[(&'static str, &str)]) -> Pages<T> {
         let customer = customer.map(|id| ("customer", id));
         let query = filters.iter().copied().chain(customer).map(|(name, value)| (name, value.to_owned())).collect();
+        let path = path.iter().map(|&segment| segment.to_owned()).collect();
         Pages { stripe: self.clone(), path, query, after: String::new(), done: false, objects: PhantomData }
+    }
+
+    /// All of the list at `path`, for those that are short.
+    pub(crate) async fn all<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        filters: &[(&'static str, &str)],
+    ) -> Result<Vec<T>, StripeError> {
+        let (mut all, mut pages) = (Vec::new(), self.pages(path, None, filters));
+        while let Some(page) = pages.next().await? {
+            all.extend(page);
+        }
+        Ok(all)
     }
 
     /// The subscriptions that were made since then, whatever became of them.

@@ -116,25 +116,6 @@ impl Stripe {
         self.page(path, query, "").await?.data.into_iter().map(parse).collect()
     }
 
-    /// All of the list at `path`.
-    pub(crate) async fn all<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<Vec<T>, StripeError> {
-        let (mut all, mut last) = (Vec::new(), String::new());
-        loop {
-            let page = self.page(path, query, &last).await?;
-            last = page.data.last().and_then(|object| object["id"].as_str()).unwrap_or_default().to_owned();
-            for object in page.data {
-                all.push(parse(object)?);
-            }
-            if !page.has_more || last.is_empty() {
-                return Ok(all);
-            }
-        }
-    }
-
     /// Writes, once for each `idempotency_key` and `form` (<https://docs.stripe.com/api/idempotent_requests>): Stripe refuses a
     /// key that comes again with another form, so the form is part of it.
     pub(crate) async fn post<T: DeserializeOwned>(
