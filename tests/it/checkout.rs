@@ -624,6 +624,20 @@ async fn an_email_that_stripe_does_not_take_stands_in_nobodys_way() {
 }
 
 #[tokio::test]
+async fn keeping_the_same_customer_at_the_same_time_never_collides() {
+    let connections = join_all((0..8).map(|_| database())).await;
+    for _ in 0..50 {
+        let user = User::new().await;
+        let customer = format!("cus_{}", user.id);
+        let call = "select public.keep_stripe_customer($1, $2, null)";
+        let keep = async |db: &tokio_postgres::Client| db.query_one(call, &[&user.id, &customer]).await;
+        for row in join_all(connections.iter().map(keep)).await {
+            assert_eq!(row.unwrap().get::<_, Value>(0), json!({ "outcome": "kept", "customer_id": customer }));
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_first_customer_that_is_kept_counts() {
     let user = User::new().await;
     let keep = async |customer: &str, gone: Option<&str>| -> Value {

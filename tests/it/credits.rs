@@ -176,6 +176,6 @@ async fn the_ledger_outlives_the_account_and_nobody_is_welcomed_twice() {
     assert_eq!(lines, 2);
     assert_eq!(grant(user.id, 1, "too late").await, json!({ "outcome": "no_user" }));
 
-    db.execute("insert into auth.users (id, email) values ($1, 'back@example.com')", &[&user.id]).await.unwrap();
+    db.execute("insert into auth.users (id, email) values ($1, $2)", &[&user.id, &user.email]).await.unwrap();
     assert_eq!(balance(user.id).await, 1);
 }

@@ -43,9 +43,11 @@ as $$
 declare
   kept text;
 begin
-  insert into public.stripe_customers as old (user_id, customer_id)
+  -- Whichever key collides: naming one of the two would make the other an error between requests at the same time.
+  insert into public.stripe_customers (user_id, customer_id)
   select id, p_customer_id from public.users where id = p_user_id
-  on conflict (user_id) do update set customer_id = excluded.customer_id where old.customer_id = p_gone;
+  on conflict do nothing;
+  update public.stripe_customers set customer_id = p_customer_id where user_id = p_user_id and customer_id = p_gone;
 
   select customer_id into kept from public.stripe_customers where user_id = p_user_id;
   if not found then
