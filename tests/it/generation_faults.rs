@@ -350,7 +350,7 @@ impl Crowd {
             again: asked.iter().map(|(_, wanted)| (wanted.job, 0)).collect(),
             jobs: asked.into_iter().map(|(_, wanted)| (wanted.job, wanted)).collect(),
             place: 1,
-            longest: 40,
+            longest: 10,
             kills: 0,
             process_kills: 0,
             errors: 0,

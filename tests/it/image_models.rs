@@ -365,7 +365,7 @@ async fn what_may_work_later_says_when() {
     }
     for provider in [replicate("http://127.0.0.1:9"), fal("http://127.0.0.1:9")] {
         let error = provider.submit(&order("a/b")).await.unwrap_err();
-        assert!(matches!(error, ModelError::Unavailable { retry_after: None, .. }), "{error:?}");
+        assert!(matches!(error, ModelError::Unavailable { retry_after: None, not_taken: true, .. }), "{error:?}");
     }
 }
 
@@ -376,7 +376,7 @@ async fn a_request_that_makes_a_prediction_is_never_repeated() {
         for (client, provider) in [("Replicate", replicate as fn(&str) -> Provider), ("fal", fal)] {
             let server = Raw::start(reply.clone()).await;
             let error = provider(server.origin.as_str()).submit(&order("a/b")).await.unwrap_err();
-            assert!(matches!(error, ModelError::Unavailable { .. }), "{client}: {error:?}");
+            assert!(matches!(error, ModelError::Unavailable { not_taken: false, .. }), "{client}: {error:?}");
             assert_eq!(server.hits(), 1, "{client}");
         }
     }
@@ -497,10 +497,11 @@ async fn a_request_of_fal_whose_maker_died_is_found_by_its_words_and_seed() {
     let last = json!({ "items": [item("r3", 7)], "next_cursor": null, "has_more": false });
     list().and(query_param("cursor", "Mg==")).respond_with(answer(200, last)).mount(&server).await;
     let fal = fal(&server.uri());
-    let find = async |seed| fal.find(&Order { seed, ..order("fal-ai/flux/dev") }, long_ago).await.unwrap();
-    assert_eq!(find(Some(7)).await.as_deref(), Some("fal-ai/flux/requests/r3"));
-    assert_eq!(find(Some(8)).await, None);
-    assert_eq!(find(None).await, None);
+    let find = async |seed| fal.find(&Order { seed, ..order("fal-ai/flux/dev") }, long_ago).await;
+    assert_eq!(find(Some(7)).await.unwrap().as_deref(), Some("fal-ai/flux/requests/r3"));
+    for seed in [Some(8), None] {
+        assert!(matches!(find(seed).await, Err(ModelError::Lost)), "{seed:?}: it may still be running, in no list");
+    }
 }
 
 #[tokio::test]
@@ -513,7 +514,10 @@ async fn nothing_is_said_not_to_be_there_while_it_may_still_come() {
         let ModelError::Unavailable { retry_after: Some(wait), .. } = error else { panic!("{error:?}") };
         let left = Duration::from_secs(seconds - 5);
         assert!(wait <= left && wait > left - Duration::from_secs(4), "{wait:?}");
-        assert_eq!(find(seconds as i64).await.unwrap(), None);
+        match provider.name() {
+            "replicate" => assert_eq!(find(seconds as i64).await.unwrap(), None),
+            _ => assert!(matches!(find(seconds as i64).await, Err(ModelError::Lost))),
+        }
     }
 }
 
@@ -663,26 +667,30 @@ async fn a_lost_answer_leaves_a_prediction_that_is_found_instead_of_paid_for_aga
     for (name, model) in ROWS {
         let provider = providers.named(name).unwrap();
         let prompt = words("lost");
-        // As long ago as fal needs to know for certain.
+        // As long ago as fal needs to give up.
         let since = Timestamp::now() - SignedDuration::from_secs(200);
         let order = Order { prompt: &prompt, ..order(model) };
-        assert_eq!(provider.find(&order, since).await.unwrap(), None, "{name}");
+        let find = async || match provider.find(&order, since).await {
+            Err(ModelError::Lost) if name == "fal" => None,
+            found => found.unwrap(),
+        };
+        assert_eq!(find().await, None, "{name}");
 
         next(&format!("{name}_api_500"), &prompt).await;
         let error = provider.submit(&order).await.unwrap_err();
-        assert!(matches!(error, ModelError::Unavailable { .. }), "{name}: {error:?}");
+        assert!(matches!(error, ModelError::Unavailable { not_taken: false, .. }), "{name}: {error:?}");
         next(&format!("{name}_api_429"), &prompt).await;
         let error = provider.submit(&order).await.unwrap_err();
-        let ModelError::Unavailable { retry_after, .. } = error else { panic!("{name}: {error:?}") };
+        let ModelError::Unavailable { retry_after, not_taken: true, .. } = error else { panic!("{name}: {error:?}") };
         assert_eq!(retry_after, Some(Duration::from_secs(1)), "{name}");
-        assert_eq!(provider.find(&order, since).await.unwrap(), None, "{name}: nothing was made");
+        assert_eq!(find().await, None, "{name}: nothing was made");
 
         next(&format!("{name}_api_lost"), &prompt).await;
         let error = provider.submit(&order).await.unwrap_err();
         assert!(matches!(error, ModelError::Unavailable { .. }), "{name}: {error:?}");
         let give_up = Instant::now() + Duration::from_secs(20);
         let id = loop {
-            match provider.find(&order, since).await.unwrap() {
+            match find().await {
                 Some(id) => break id,
                 None => assert!(Instant::now() < give_up, "{name}: it is not found"),
             }

@@ -196,9 +196,15 @@ async fn submit(deps: &Deps, model: &Provider, job: &ClaimedJob, token: Uuid) ->
     let prediction = match earlier {
         Some(prediction) => prediction,
         None if job.past_deadline => return Err(never(Failure::TimedOut, "it was not begun before its deadline")),
-        // Nothing came of that. Noted first, so that whoever comes after us waits for what we ask for, not for what they did.
-        None if job.submitted_before.is_some() => return again(deps, job, token).await,
-        None => model.submit(&order).await?,
+        None if job.submitted_before.is_some() && !afresh(deps, job, token).await? => return Ok(Next::Nothing),
+        None => match model.submit(&order).await {
+            Err(error @ ModelError::Unavailable { not_taken: true, .. }) => {
+                // Best effort: else the next worker looks for what was never asked for.
+                let _ = deps.supabase.release_generation_job(job.id, token, AGAIN_SECONDS, None, true).await;
+                return Err(error.into());
+            }
+            submitted => submitted?,
+        },
     };
     tracing::info!(job.id = %job.id, prediction.id = prediction, "prediction under way");
     moved(deps.supabase.note_prediction(job.id, token, &prediction, LOOK_SECONDS).await)
@@ -208,6 +214,15 @@ async fn submit(deps: &Deps, model: &Provider, job: &ClaimedJob, token: Uuid) ->
 async fn again(deps: &Deps, job: &ClaimedJob, token: Uuid) -> Result<Next, StepError> {
     moved(deps.supabase.release_generation_job(job.id, token, 0, None, true).await)?;
     Ok(Next::LookAgain)
+}
+
+/// Nothing came of what was asked for before: from now on only what is asked for next has to be looked for. Whether the job is
+/// still ours.
+async fn afresh(deps: &Deps, job: &ClaimedJob, token: Uuid) -> Result<bool, StepError> {
+    moved(deps.supabase.release_generation_job(job.id, token, 0, None, true).await)?;
+    let claimed = deps.supabase.claim_generation_job(job.id, token, LEASE_SECONDS).await;
+    let claimed = claimed.context("failed to claim the job again").map_err(StepError::Later)?;
+    Ok(matches!(claimed, ClaimOutcome::Claimed { .. }))
 }
 
 /// The character's words, those of the presets, and the user's.
@@ -287,7 +302,7 @@ fn moved(answer: Result<JobMove, SupabaseError>) -> Result<Next, StepError> {
 impl From<ModelError> for StepError {
     fn from(error: ModelError) -> Self {
         match error {
-            ModelError::Refused { .. } => Self::Never(Failure::Unavailable, error.into()),
+            ModelError::Refused { .. } | ModelError::Lost => Self::Never(Failure::Unavailable, error.into()),
             ModelError::Unavailable { .. } | ModelError::Garbled(_) => Self::Later(error.into()),
         }
     }

@@ -127,11 +127,6 @@ begin
   elsif job.lease_until > now() and job.lease_token <> p_token then
     update public.generation_jobs set poked = true where id = p_job_id;
     return jsonb_build_object('outcome', 'busy');
-  elsif job.had_input and job.input_asset_id is null and job.prediction_id is null and job.submitting_since is null then
-    -- What it was to start from was deleted: any other picture is not what was asked for.
-    perform public.end_generation_job(p_job_id, 'failed', 'input_gone',
-      'The upload that it was to start from is gone. Your credits are back.');
-    return jsonb_build_object('outcome', 'finished', 'status', 'failed');
   end if;
   if job.status = 'pending' then
     update public.generation_jobs set status = 'queued' where id = p_job_id;

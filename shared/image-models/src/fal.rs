@@ -10,13 +10,13 @@ use url::Url;
 use crate::{
     Order, Standing,
     reading::{failure, links, progress},
-    rest::{Answer, CLOCKS_DIFFER, MOST_PAGES, ModelError, ask, below, client, not_listed},
+    rest::{Answer, CLOCKS_DIFFER, MOST_PAGES, ModelError, ask, below, client, would_be_listed},
 };
 
 /// Seconds within which a request begins to run, or is given up.
 const START_WITHIN: &str = "100";
 
-/// fal lists a request when it has ended; a picture takes seconds.
+/// fal lists a request when it has ended, which none has to by any time; a picture takes seconds.
 const LISTED_AFTER: SignedDuration = SignedDuration::from_secs(180);
 
 /// How long what was made lies where anybody with its link may see it.
@@ -122,7 +122,7 @@ impl Fal {
             }
             cursor = page.next_cursor.filter(|_| page.has_more);
             if cursor.is_none() {
-                return not_listed(asked_at, since, LISTED_AFTER);
+                return would_be_listed(asked_at, since, LISTED_AFTER).and(Err(ModelError::Lost));
             }
         }
         Err(ModelError::Garbled(anyhow::anyhow!("a list without end")))

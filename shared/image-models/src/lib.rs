@@ -100,7 +100,8 @@ impl Provider {
     /// the last one came to nothing.
     ///
     /// # Errors
-    /// When it is not certain that a prediction was made: after any but [`ModelError::Refused`] it may have been.
+    /// When it is not certain that a prediction was made: it may have been, but after [`ModelError::Refused`] and where
+    /// [`ModelError::Unavailable`] says that the request was not taken.
     pub async fn submit(&self, order: &Order<'_>) -> Result<String, ModelError> {
         match self {
             Self::Replicate(replicate) => replicate.submit(order).await,
@@ -119,10 +120,12 @@ impl Provider {
         }
     }
 
-    /// The prediction that was made for this order at `since` or later, the newest if there are several.
+    /// The prediction that was made for this order at `since` or later, the newest if there are several; `None` when it is certain
+    /// that there is none.
     ///
     /// # Errors
-    /// When the provider gives no usable answer, or cannot know yet: ask again then, and do not submit.
+    /// When the provider gives no usable answer, or cannot know yet: ask again then, and do not submit. [`ModelError::Lost`] when
+    /// it never will know.
     pub async fn find(&self, order: &Order<'_>, since: Timestamp) -> Result<Option<String>, ModelError> {
         match self {
             Self::Replicate(replicate) => replicate.find(order, since).await,

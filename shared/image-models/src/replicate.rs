@@ -10,7 +10,7 @@ use url::Url;
 use crate::{
     Order, Standing,
     reading::{failure, links, progress, seed},
-    rest::{CLOCKS_DIFFER, MOST_PAGES, ModelError, ask, below, client, not_listed},
+    rest::{CLOCKS_DIFFER, MOST_PAGES, ModelError, ask, below, client, would_be_listed},
     webhook,
 };
 
@@ -122,7 +122,7 @@ impl Replicate {
             // The newest first.
             for prediction in page.results {
                 if prediction.created_at.is_some_and(|created_at| created_at < start) {
-                    return not_listed(asked_at, since, LISTED_AFTER);
+                    return would_be_listed(asked_at, since, LISTED_AFTER).map(|()| None);
                 }
                 if prediction.is_of(order) {
                     return Ok(Some(prediction.id));
@@ -131,7 +131,7 @@ impl Replicate {
             // A whole URL: our token goes to no other host, whatever it says.
             match page.next.as_ref().and_then(Url::query) {
                 Some(next) => next.clone_into(&mut query),
-                None => return not_listed(asked_at, since, LISTED_AFTER),
+                None => return would_be_listed(asked_at, since, LISTED_AFTER).map(|()| None),
             }
         }
         Err(ModelError::Garbled(anyhow::anyhow!("a list without end")))

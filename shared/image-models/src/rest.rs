@@ -28,6 +28,8 @@ pub enum ModelError {
     Unavailable {
         /// Not before this, if it says so.
         retry_after: Option<Duration>,
+        /// Whether it is certain that the request had no effect: there was no connection, or there were too many requests.
+        not_taken: bool,
         /// What happened.
         source: anyhow::Error,
     },
@@ -42,21 +44,25 @@ pub enum ModelError {
     /// An answer that is not what the API promises.
     #[error("the image model's provider answered something unexpected")]
     Garbled(#[source] anyhow::Error),
+    /// A request may have been made that no list will ever name. Asking again might pay twice.
+    #[error("what was asked for may be running, and cannot be found")]
+    Lost,
 }
 
-/// What a list that was asked for at `asked_at` and names nothing means for a prediction that may have been asked for at `since`:
-/// there is none, if lists are sure to name it after `sure_after`; else it cannot be known yet.
-pub(crate) fn not_listed<T>(
+/// Whether a list that was asked for at `asked_at` would name a prediction that was asked for at `since`: lists do after
+/// `sure_after`. An error says when.
+pub(crate) fn would_be_listed(
     asked_at: Timestamp,
     since: Timestamp,
     sure_after: SignedDuration,
-) -> Result<Option<T>, ModelError> {
+) -> Result<(), ModelError> {
     match Duration::try_from(sure_after - asked_at.duration_since(since)) {
         Ok(wait) if !wait.is_zero() => Err(ModelError::Unavailable {
             retry_after: Some(wait),
+            not_taken: false,
             source: anyhow::anyhow!("what was just asked for may not be listed yet"),
         }),
-        _ => Ok(None),
+        _ => Ok(()),
     }
 }
 
@@ -82,8 +88,11 @@ pub(crate) struct Answer {
 }
 
 pub(crate) async fn ask(request: RequestBuilder) -> Result<Answer, ModelError> {
-    let unavailable =
-        |error: reqwest::Error| ModelError::Unavailable { retry_after: None, source: error.without_url().into() };
+    let unavailable = |error: reqwest::Error| ModelError::Unavailable {
+        retry_after: None,
+        not_taken: error.is_connect(),
+        source: error.without_url().into(),
+    };
     let response = request.send().await.map_err(unavailable)?;
     let (status, headers) = (response.status(), response.headers().clone());
     Ok(Answer { status, headers, body: response.bytes().await.map_err(unavailable)?.into() })
@@ -109,8 +118,11 @@ impl Answer {
         let problem = self.json();
         let later = matches!(self.status.as_u16(), 408 | 425 | 429 | 500..=599);
         if later {
-            let source = anyhow::anyhow!("it answered {}", self.status);
-            return ModelError::Unavailable { retry_after: self.retry_after(&problem), source };
+            return ModelError::Unavailable {
+                retry_after: self.retry_after(&problem),
+                not_taken: self.status == StatusCode::TOO_MANY_REQUESTS,
+                source: anyhow::anyhow!("it answered {}", self.status),
+            };
         }
         if self.status.is_client_error() {
             return ModelError::Refused { status: self.status, code: code(&problem) };
