@@ -1,5 +1,5 @@
 # `make` lists what there is.
-.PHONY: help dev test test-rust test-browser test-n8n check event build web deploy clean
+.PHONY: help dev test test-rust test-browser test-n8n check bench event build web deploy clean
 .DEFAULT_GOAL := help
 
 ARCH  ?= arm64
@@ -39,6 +39,9 @@ check: $(tools) $(venv) ## formatting, lints, docs, templates
 	$(bin)/sam validate --lint
 	$(bin)/cfn-lint template.yaml
 	$(bin)/openapi-spec-validator docs/openapi.yaml
+
+bench: ## what the largest pictures cost in memory and time (docs/BENCHMARKS.md)
+	cargo run --release -p imaging --example peak
 
 event: $(venv) ## sends one event to its function, beside `make dev`: EVENT=events/create-influencer/accepted.json
 	@node local/stack/event.mjs $(EVENT)

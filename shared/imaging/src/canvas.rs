@@ -2,7 +2,7 @@
 //! smaller on the way, by averaging squares of pixels, so that no picture is ever there whole. What is left to do is a little
 //! resizing with a good filter.
 
-use crate::{Fit, Inspected, Wish};
+use crate::{Fit, Inspected, Wish, swaps_sides};
 
 /// Largest side of a square of pixels that becomes one: the sums of 16 × 16 bytes fit into 16 bits. More is left to the filter.
 const MAX_STEP: u32 = 16;
@@ -24,7 +24,7 @@ impl Target {
     fn new(picture: &Inspected, wish: &Wish) -> Self {
         let (width, height) = (f64::from(picture.width), f64::from(picture.height));
         let (mut wish_width, mut wish_height) = (f64::from(wish.width.max(1)), f64::from(wish.height.max(1)));
-        if picture.orientation.swaps_sides() {
+        if swaps_sides(picture.orientation) {
             (wish_width, wish_height) = (wish_height, wish_width);
         }
         let (seen_width, seen_height) = match wish.fit {

@@ -25,7 +25,8 @@ fn walk(bytes: &[u8]) -> Option<Result<Outline>> {
             }
             0x3b if frames == 0 => return Some(Err(invalid("the GIF has no frame"))),
             0x3b => {
-                return Some(Ok(Outline { width, height, animated: frames > 1, orientation: Orientation::UPRIGHT }));
+                let orientation = Orientation::NoTransforms;
+                return Some(Ok(Outline { width, height, animated: frames > 1, orientation, held: 0 }));
             }
             _ => return Some(Err(invalid("the GIF has a block of no known kind"))),
         }

@@ -1,19 +1,18 @@
 //! What a picture file really is, and the pictures that we serve of it: clean copies, without whatever else the file carried.
 //!
 //! The bytes come from strangers. So the format is told by the bytes and never by a name; a file that breaks off is refused; and
-//! memory is bounded by the pictures that are asked for, not by the file. No decoder here holds a whole large picture:
-//! - JPEG: our own decoder (`jpeg.rs`), which decodes at 1/1, 1/2, 1/4 or 1/8. The crates for JPEG hold up to nine bytes for each
-//!   pixel of a progressive file.
-//! - PNG and GIF: row by row. Of an animation, the first frame.
-//! - WebP, lossless, and the transparency of all WebP: our own decoder (`webp/lossless.rs`), row by row. All others hold four
-//!   bytes a pixel, and a small file can make them build hundreds of megabytes of code tables.
-//! - WebP, lossy: libwebp, which scales while it decodes.
+//! memory is bounded by the pictures that are asked for, not by the file. The decoding is done by libraries, which make the
+//! picture smaller on the way, or give it row by row:
+//! - JPEG: libjpeg (`mozjpeg`).
+//! - WebP: libwebp.
+//! - PNG and GIF: `png` and `gif`. Of an animation, the first frame.
+//!
+//! Where a library has to hold the whole picture to decode it, [`Limits::max_held`] says how much that may be.
 //!
 //! Everything is synchronous and takes seconds of a core for a large picture: call it where blocking is allowed, one picture at
 //! a time. No network in here.
 
 mod canvas;
-mod exif;
 mod gif;
 mod jpeg;
 mod picture;
@@ -28,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use exif::Orientation;
+pub use image::metadata::Orientation;
 
 use canvas::Canvases;
 
@@ -41,13 +40,24 @@ pub struct Limits {
     pub max_side: u32,
     /// Bytes of the file.
     pub max_bytes: u64,
+    /// Bytes that the decoder holds of the whole picture, whatever is wished of it:
+    /// - of a JPEG that is progressive, or has a scan for each colour, 2 for each sample: 3 a pixel where the colours are halved both
+    ///   ways (4:2:0), as cameras and web pages have it, 6 where they are not (4:4:4), 8 of ink;
+    /// - of a lossless WebP 4 a pixel, of a lossy one with transparency 5;
+    /// - of all others none.
+    pub max_held: u64,
 }
 
 impl Default for Limits {
-    /// What cameras of 50 megapixels make (8192 × 6144 is a little more than 50 million). With these, a process
-    /// that renders them has at most 157 MB, as `examples/peak.rs` measures.
+    /// What cameras of 50 megapixels make (8192 × 6144 is a little more than 50 million), progressive JPEGs included; 28 megapixels
+    /// of a progressive JPEG at 4:4:4, 41 of a lossless WebP, 33 of a lossy one with transparency. With these, a process that
+    /// renders what programs make has at most 242 MB, as `docs/BENCHMARKS.md` shows.
+    ///
+    /// One kind of file, made on purpose, makes it take more: a WebP of some hundred kilobytes, lossless or with transparency, that
+    /// has 65,536 groups of code tables. The one in our tests takes 410 MB; by the sizes of its tables, libwebp may need up to
+    /// 1.4 GB.
     fn default() -> Self {
-        Self { max_pixels: 50 << 20, max_side: 16_384, max_bytes: 32 << 20 }
+        Self { max_pixels: 50 << 20, max_side: 16_384, max_bytes: 32 << 20, max_held: 160 << 20 }
     }
 }
 
@@ -117,7 +127,7 @@ impl Inspected {
     /// Width and height as it is shown.
     #[must_use]
     pub fn upright_size(&self) -> (u32, u32) {
-        if self.orientation.swaps_sides() { (self.height, self.width) } else { (self.width, self.height) }
+        if swaps_sides(self.orientation) { (self.height, self.width) } else { (self.width, self.height) }
     }
 }
 
@@ -186,12 +196,26 @@ fn invalid(why: &'static str) -> ImageError {
     ImageError::Invalid(anyhow::Error::msg(why))
 }
 
+/// How the camera was held, by the TIFF structure of EXIF. Whatever is broken in there does no harm: the picture is shown as stored.
+fn orientation(tiff: &[u8]) -> Orientation {
+    // Some writers of WebP keep the head that it has in JPEG.
+    let tiff = tiff.strip_prefix(b"Exif\0\0").unwrap_or(tiff);
+    Orientation::from_exif_chunk(tiff).unwrap_or(Orientation::NoTransforms)
+}
+
+/// Whether rows become columns.
+fn swaps_sides(orientation: Orientation) -> bool {
+    orientation.to_exif() > 4
+}
+
 /// What the walk through a file's blocks finds, without decoding a pixel.
 struct Outline {
     width: u32,
     height: u32,
     animated: bool,
     orientation: Orientation,
+    /// As [`Limits::max_held`] counts it.
+    held: u64,
 }
 
 /// Says what the file at `path` is, and refuses what is too large or breaks off. It reads no pixel: a file that passes may still
@@ -202,11 +226,12 @@ struct Outline {
 pub fn inspect(path: &Path, limits: &Limits) -> Result<Inspected> {
     let bytes = read(path, limits.max_bytes)?;
     let (format, outline) = walk(&bytes)?;
-    let Outline { width, height, animated, orientation } = outline;
+    let Outline { width, height, animated, orientation, held } = outline;
     if width == 0 || height == 0 {
         return Err(invalid("it has no pixels"));
     }
-    if width.max(height) > limits.max_side || u64::from(width) * u64::from(height) > limits.max_pixels {
+    let pixels = u64::from(width) * u64::from(height);
+    if width.max(height) > limits.max_side || pixels > limits.max_pixels || held > limits.max_held {
         return Err(ImageError::TooLarge);
     }
     Ok(Inspected { format, width, height, animated, orientation })

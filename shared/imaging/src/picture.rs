@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
+use image::{DynamicImage, RgbImage};
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
 use crate::{
@@ -27,11 +28,8 @@ pub(crate) fn finish(
 ) -> Result<Rendered> {
     let mut rendered = Rendered { files: Vec::with_capacity(wishes.len()), blurhash: String::new() };
     for (index, (canvas, wish)) in canvases.finish().zip(wishes).enumerate() {
-        let (mut width, mut height, mut rgb) = resized(canvas)?;
-        rgb = orientation.apply(width as usize, height as usize, rgb);
-        if orientation.swaps_sides() {
-            (width, height) = (height, width);
-        }
+        let (width, height, rgb) = resized(canvas)?;
+        let (width, height, mut rgb) = turned(orientation, width, height, rgb)?;
         if let Some(profile) = profile {
             rgb = in_srgb(profile, &rgb).unwrap_or(rgb);
         }
@@ -52,6 +50,13 @@ fn resized(canvas: Canvas) -> Result<(u32, u32, Vec<u8>)> {
     let pixels =
         resize((canvas_width, canvas_height), pixels, [left, top, shown_width, shown_height], (width, height))?;
     Ok((width, height, pixels))
+}
+
+fn turned(orientation: Orientation, width: u32, height: u32, rgb: Vec<u8>) -> Result<(u32, u32, Vec<u8>)> {
+    let stored = RgbImage::from_raw(width, height, rgb);
+    let mut picture = DynamicImage::from(stored.ok_or_else(|| ours(std::io::Error::other("pixels are missing")))?);
+    picture.apply_orientation(orientation);
+    Ok((picture.width(), picture.height(), picture.into_rgb8().into_raw()))
 }
 
 fn resize(size: (u32, u32), pixels: Vec<u8>, shown: [f64; 4], result: (u32, u32)) -> Result<Vec<u8>> {

@@ -4,14 +4,14 @@ use std::io::Cursor;
 
 use png::{ColorType, Decoder, DecodingError, Limits, Transformations};
 
-use crate::{ImageError, Orientation, Outline, Result, canvas::Canvases, invalid};
+use crate::{ImageError, Orientation, Outline, Result, canvas::Canvases, invalid, orientation};
 
 /// What the decoder may take for itself: rows, and a colour profile that is inflated.
 const MAX_DECODER_BYTES: usize = 8 << 20;
 
 /// Walks through the chunks to the last one.
 pub(crate) fn outline(bytes: &[u8]) -> Result<Outline> {
-    let mut outline = Outline { width: 0, height: 0, animated: false, orientation: Orientation::UPRIGHT };
+    let mut outline = Outline { width: 0, height: 0, animated: false, orientation: Orientation::NoTransforms, held: 0 };
     let mut rest = &bytes[8..];
     loop {
         let Some((head, behind)) = rest.split_first_chunk::<8>() else { return Err(invalid("the PNG breaks off")) };
@@ -27,7 +27,7 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Outline> {
             }
             (b"acTL", [0, 0, 0, 0 | 1, ..]) => {}
             (b"acTL", _) => outline.animated = true,
-            (b"eXIf", exif) => outline.orientation = Orientation::read(exif),
+            (b"eXIf", exif) => outline.orientation = orientation(exif),
             (b"IEND", _) => return Ok(outline),
             _ => {}
         }

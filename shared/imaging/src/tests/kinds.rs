@@ -4,7 +4,7 @@ use image::{DynamicImage, ExtendedColorType};
 use jpeg_encoder::{ColorType, SamplingFactor};
 
 use super::{Desk, Shown, WHOLE, assert_near, decoded, difference, files::*, is_invalid, shown};
-use crate::{Fit, Format, Wish, webp};
+use crate::{Fit, Format, Wish, png::on_white, webp};
 
 const CORNERS: [[u8; 3]; 4] = [RED, GREEN, BLUE, YELLOW];
 
@@ -81,11 +81,11 @@ fn a_progressive_jpeg_with_refined_coefficients_is_as_another_decoder_sees_it() 
 }
 
 #[test]
-fn jpegs_decoded_at_a_half_a_quarter_and_an_eighth_look_like_those_made_smaller_afterwards() {
+fn jpegs_made_smaller_while_decoding_look_like_those_made_smaller_afterwards() {
     let (width, height) = (341, 203);
     let pixels = scene(width, height);
     let whole = png(&pixels, width, height, ExtendedColorType::Rgb8);
-    for times in [2, 4, 8, 19] {
+    for times in [2, 3, 4, 8, 19] {
         let wish = smaller(width, height, times);
         let wanted = shown(&whole, wish);
         for progressive in [false, true] {
@@ -217,16 +217,10 @@ fn lossless_webps_are_pixel_for_pixel_as_another_decoder_sees_them() {
         pictures.push(with_alpha(&scene(width, height), |index| (index % 251) as u8));
         for rgba in pictures {
             for file in [webp::libwebp::encode_rgba(&rgba, width, height, true), lossless(&rgba, width, height, None)] {
-                let mut seen = Vec::new();
-                webp::lossless::decode(chunk_of(&file, b"VP8L"), |y, row| {
-                    assert_eq!(y as usize * width as usize, seen.len() / 4);
-                    seen.extend(row.iter().flat_map(|pixel| {
-                        let [alpha, red, green, blue] = pixel.to_be_bytes();
-                        [red, green, blue, alpha]
-                    }));
-                })
-                .unwrap();
-                assert!(seen == other_decoder(&file).into_rgba8().into_raw(), "{width} × {height}");
+                let other = other_decoder(&file).into_rgba8();
+                let white = |[red, green, blue, alpha]: [u8; 4]| [red, green, blue].map(|value| on_white(value, alpha));
+                let wanted: Vec<u8> = other.pixels().flat_map(|pixel| white(pixel.0)).collect();
+                assert!(decoded(&file) == wanted, "{width} × {height}");
             }
         }
     }
@@ -235,13 +229,13 @@ fn lossless_webps_are_pixel_for_pixel_as_another_decoder_sees_them() {
 #[test]
 fn the_transparency_of_lossy_webps_is_as_another_decoder_sees_it() {
     let (width, height) = (75, 60);
+    // Black: what is seen of it on white is its transparency.
+    let black = vec![0; 75 * 60 * 3];
     for alpha in [|index: usize| (index % 75 * 3) as u8, |index: usize| (index * index % 253) as u8] {
-        let file = webp::libwebp::encode_rgba(&with_alpha(&scene(width, height), alpha), width, height, false);
-        let mut seen = Vec::new();
-        webp::lossless::decode_alpha(chunk_of(&file, b"ALPH"), width, height, |_, row| seen.extend_from_slice(row))
-            .unwrap();
-        let other: Vec<u8> = other_decoder(&file).into_rgba8().pixels().map(|pixel| pixel[3]).collect();
-        assert!(seen == other);
+        let file = webp::libwebp::encode_rgba(&with_alpha(&black, alpha), width, height, false);
+        let seen: Vec<u8> = other_decoder(&file).into_rgba8().pixels().map(|pixel| pixel[3]).collect();
+        let wanted: Vec<u8> = seen.iter().flat_map(|alpha| [255 - alpha; 3]).collect();
+        assert_near(&decoded(&file), &wanted, 2);
         // The same, not compressed, with each of the filters.
         let raw = |filter: u8| {
             let at = |x: usize, y: usize| seen[y * 75 + x];
@@ -260,9 +254,12 @@ fn the_transparency_of_lossy_webps_is_as_another_decoder_sees_it() {
             chunk
         };
         for filter in 0..4 {
-            let mut again = Vec::new();
-            webp::lossless::decode_alpha(&raw(filter), width, height, |_, row| again.extend_from_slice(row)).unwrap();
-            assert!(again == seen, "filter {filter}");
+            let again = riff(&[
+                (b"VP8X", &extended(0x10, width, height)),
+                (b"ALPH", &raw(filter)),
+                (b"VP8 ", chunk_of(&file, b"VP8 ")),
+            ]);
+            assert!(decoded(&again) == decoded(&file), "filter {filter}");
         }
     }
 }

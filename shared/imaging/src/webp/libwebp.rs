@@ -1,36 +1,74 @@
-//! The two things that libwebp does for us, and all the unsafe code there is: lossy pictures, decoded and encoded. What is
-//! lossless, whose code tables have been its weak spot (CVE-2023-4863), it never gets to see.
+//! What libwebp does for us: pictures decoded and encoded.
 
 #![allow(unsafe_code)]
 
 use std::{ffi::c_int, ptr, slice};
 
-use libwebp_sys::{VP8StatusCode, WEBP_CSP_MODE, WebPDecode, WebPDecoderConfig, WebPEncodeRGB, WebPFree};
+use libwebp_sys::{
+    VP8StatusCode, WEBP_CSP_MODE, WebPDecode, WebPDecoderConfig, WebPEncodeRGB, WebPFree, WebPGetFeatures,
+};
 
 use crate::{ImageError, Result, invalid};
 
-/// Decodes a VP8 bitstream to `width` × `height` pixels of red, green and blue. Each is a mean of the pixels that lie there, and
-/// memory is that of the result: libwebp scales row by row.
-pub(crate) fn decode_lossy(data: &[u8], width: u32, height: u32) -> Result<Vec<u8>> {
-    let stride = width as usize * 3;
-    let mut rgb = vec![0; stride * height as usize];
-    let mut config = WebPDecoderConfig::new().map_err(|()| ours("libwebp is of another version"))?;
-    config.options.use_scaling = 1;
+/// What a picture says of itself.
+pub(crate) struct Features {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) alpha: bool,
+    pub(crate) lossless: bool,
+}
+
+impl Features {
+    pub(crate) fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// Of what [`decode`] makes of it.
+    pub(crate) fn bytes_per_pixel(&self) -> usize {
+        if self.alpha { 4 } else { 3 }
+    }
+}
+
+/// Looks at the head of a file, or of the chunks of a frame.
+pub(crate) fn features(data: &[u8]) -> Result<Features> {
+    let mut config = config()?;
+    // SAFETY: `data` is readable for its length.
+    let status = unsafe { WebPGetFeatures(data.as_ptr(), data.len(), &mut config.input) };
+    let (input, length) = (config.input, |side: c_int| u32::try_from(side).ok());
+    match (status, length(input.width), length(input.height), input.format) {
+        (VP8StatusCode::VP8_STATUS_OK, Some(width), Some(height), format @ (1 | 2)) => {
+            Ok(Features { width, height, alpha: input.has_alpha != 0, lossless: format == 2 })
+        }
+        _ => Err(invalid("the WebP has no picture")),
+    }
+}
+
+/// Decodes to `width` × `height` pixels of red, green, blue and, where there is transparency, alpha. Each is a mean of the pixels
+/// that lie there: libwebp scales row by row.
+pub(crate) fn decode(data: &[u8], features: &Features, width: u32, height: u32) -> Result<Vec<u8>> {
+    let stride = width as usize * features.bytes_per_pixel();
+    let mut pixels = vec![0; stride * height as usize];
+    let mut config = config()?;
+    config.options.use_scaling = c_int::from((width, height) != (features.width, features.height));
     config.options.scaled_width = side(width)?;
     config.options.scaled_height = side(height)?;
-    config.output.colorspace = WEBP_CSP_MODE::MODE_RGB;
+    config.output.colorspace = if features.alpha { WEBP_CSP_MODE::MODE_RGBA } else { WEBP_CSP_MODE::MODE_RGB };
     config.output.is_external_memory = 1;
-    config.output.u.RGBA.rgba = rgb.as_mut_ptr();
-    config.output.u.RGBA.stride = side(width * 3)?;
-    config.output.u.RGBA.size = rgb.len();
-    // SAFETY: `data` is readable for its length, and `rgb`, which outlives the call, is writable for `size` bytes. libwebp checks
-    // that `stride` times the height fits in there, and with external memory it keeps and frees nothing.
+    config.output.u.RGBA.rgba = pixels.as_mut_ptr();
+    config.output.u.RGBA.stride = c_int::try_from(stride).map_err(|_| ImageError::TooLarge)?;
+    config.output.u.RGBA.size = pixels.len();
+    // SAFETY: `data` is readable for its length, and `pixels`, which outlives the call, is writable for `size` bytes. libwebp
+    // checks that `stride` times the height fits in there, and with external memory it keeps and frees nothing.
     let status = unsafe { WebPDecode(data.as_ptr(), data.len(), &mut config) };
     match status {
-        VP8StatusCode::VP8_STATUS_OK => Ok(rgb),
-        VP8StatusCode::VP8_STATUS_OUT_OF_MEMORY => Err(ours("libwebp found no memory")),
+        VP8StatusCode::VP8_STATUS_OK => Ok(pixels),
+        // It also says that there is no memory when the head of the transparency is damaged.
         _ => Err(invalid("the WebP's picture breaks off or is damaged")),
     }
+}
+
+fn config() -> Result<WebPDecoderConfig> {
+    WebPDecoderConfig::new().map_err(|()| ours("libwebp is of another version"))
 }
 
 /// Encodes pixels of red, green and blue as a lossy WebP file. It holds the picture and nothing else.
