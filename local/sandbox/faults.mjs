@@ -26,6 +26,7 @@ export const FAULTS = {
   image_gone: 'The image is gone: 404',
   image_not_an_image: 'The image is an HTML page that calls itself image/webp',
   image_truncated: 'The image ends in the middle',
+  image_large: 'The image has 50 megapixels',
   image_huge: 'The image has 64 MB',
   image_server_error: 'The image server answers 500',
   stripe_webhook_twice: 'Stripe delivers every event of a change twice',

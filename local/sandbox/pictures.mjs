@@ -6,7 +6,7 @@ import { stream } from 'hono/streaming';
 import sharp from 'sharp';
 import { HEIGHT, WIDTH, draw } from './portrait.mjs';
 
-const FAULTS = ['image_server_error', 'image_gone', 'image_not_an_image', 'image_truncated', 'image_huge'];
+const FAULTS = ['image_server_error', 'image_gone', 'image_not_an_image', 'image_truncated', 'image_large', 'image_huge'];
 const HUGE_BYTES = 64 * 1024 * 1024;
 const INSET = { width: 240, height: 240, fit: 'inside' };
 const MARGIN = 32;
@@ -17,6 +17,9 @@ async function hang(image, given) {
   const { data, info } = inset;
   return sharp(image).composite([{ input: data, left: MARGIN, top: HEIGHT - info.height - MARGIN }]).webp({ quality: 88 }).toBuffer();
 }
+
+// Fifty megapixels, stored in the way that takes the most memory to read.
+const large = (image) => sharp(image).resize(5792, 8688, { fit: 'fill' }).jpeg({ progressive: true }).toBuffer();
 
 const black = () => sharp({ create: { width: WIDTH, height: HEIGHT, channels: 3, background: '#000' } }).webp().toBuffer();
 
@@ -47,7 +50,7 @@ export function pictures({ faults, url, stopped, log }) {
     return `${url}/files/${id}/out-0.webp`;
   }
 
-  app.get('/files/:id/out-0.webp', (c) => {
+  app.get('/files/:id/out-0.webp', async (c) => {
     const id = c.req.param('id');
     const { image, said } = kept.get(id) ?? { said: '' };
     const fault = FAULTS.find((one) => faults.strikes(one, said));
@@ -57,6 +60,7 @@ export function pictures({ faults, url, stopped, log }) {
 
     const webp = { 'content-type': 'image/webp' };
     if (fault === 'image_not_an_image') return c.body('<!doctype html><title>Nothing here</title><p>No picture.', 200, webp);
+    if (fault === 'image_large') return c.body(await large(image), 200, { 'content-type': 'image/jpeg' });
     if (fault === 'image_huge') {
       c.header('content-type', 'image/webp');
       return stream(c, async (out) => {

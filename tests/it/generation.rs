@@ -28,6 +28,7 @@ use crate::{
         Answer, User, database, drain, image_pending, object, own_queue, picture, process_generation_job,
         replicate_webhook, setting, sweep_generation_jobs,
     },
+    worker::{Worker, queued},
 };
 
 /// Asks until there is an answer, for a minute at most.
@@ -434,6 +435,18 @@ async fn a_prediction_that_stalls_is_stopped_at_the_deadline_and_its_credits_com
 }
 
 #[tokio::test]
+async fn a_prediction_that_cannot_be_stopped_gives_the_credits_back_all_the_same() {
+    let replicate = replicate_that_says(json!({ "status": "processing" })).await;
+    let refused = ResponseTemplate::new(422).set_body_json(json!({ "title": "Cannot be canceled", "status": 422 }));
+    Mock::given(path("/v1/predictions/p1/cancel")).respond_with(refused).with_priority(1).mount(&replicate).await;
+    let (bench, (user, job)) = (Bench::on(&replicate, |_| {}).await, asked(json!({})).await);
+    bench.work(job).await;
+    overdue(job, 1).await;
+    bench.work(job).await;
+    failed(&bench, &user, job, "timed_out", "it goes on").await;
+}
+
+#[tokio::test]
 async fn a_prediction_that_somebody_stopped_gives_the_credits_back() {
     let (bench, (user, job)) = (Bench::new().await, asked(json!({})).await);
     arm("replicate_stalls", 1, job).await;
@@ -495,6 +508,24 @@ async fn an_output_that_is_no_picture_gives_the_credits_back() {
     assert!(bench.receive(job, 1).await.is_err(), "it may be there later");
     assert_eq!(bench.finish(job).await["status"], "completed");
     assert_eq!((fates(job).await.len(), balance(user.id).await), (1, 3));
+}
+
+#[tokio::test]
+async fn a_picture_of_fifty_megapixels_is_brought_in_bounded_memory() {
+    let (bench, (user, job)) = (Bench::new().await, asked(json!({})).await);
+    arm("image_large", 1, job).await;
+    bench.work(job).await;
+    settled(job).await;
+    let worker = Worker::run("process-generation-job", &queued(&json!({ "job_id": job })), &[]).await;
+    assert_eq!(worker.answer().await, json!({ "batchItemFailures": [] }));
+    let (done, peak) = (row(job).await, worker.peak_memory());
+    assert_eq!(done["status"], "completed", "{done}");
+    is_delivered(user.id, job).await;
+    let select = "select width, height from public.assets where job_id = $1";
+    let asset = database().await.query_one(select, &[&job]).await.unwrap();
+    assert_eq!((asset.get(0), asset.get(1)), (5792, 8688));
+    eprintln!("process-generation-job had {} MB at most", peak / 1024);
+    assert!(peak < 256 * 1024, "{peak} KiB");
 }
 
 /// Replicate, whose every prediction stands like this.

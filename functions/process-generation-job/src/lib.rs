@@ -150,7 +150,11 @@ async fn step(deps: &Deps, job: &ClaimedJob, token: Uuid) -> Result<Next, StepEr
             None => Err(never(Failure::OutputInvalid, "it made no picture")),
         },
         Standing::Running { .. } if job.past_deadline => {
-            model.cancel(prediction).await?;
+            match model.cancel(prediction).await {
+                // It cannot be stopped, and nobody waits for it any more.
+                Ok(()) | Err(ModelError::Refused { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
             Err(never(Failure::TimedOut, "it runs past its deadline"))
         }
         Standing::Running { progress } => {

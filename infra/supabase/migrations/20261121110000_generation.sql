@@ -40,9 +40,10 @@ create table if not exists public.generation_types (
 );
 comment on table public.generation_types is 'What a job costs.';
 
-insert into public.model_presets (id, name, provider, model, prompt, position) values
-  ('fashion_model_v1', 'Fashion model', 'replicate', 'black-forest-labs/flux-1.1-pro', 'editorial fashion photograph of an adult', 0),
-  ('fashion_model_fal', 'Fashion model, by fal', 'fal', 'fal-ai/flux/dev', 'editorial fashion photograph of an adult', 1)
+-- fal's is for operators who set up fal.
+insert into public.model_presets (id, name, provider, model, prompt, position, offered) values
+  ('fashion_model_v1', 'Fashion model', 'replicate', 'black-forest-labs/flux-1.1-pro', 'editorial fashion photograph of an adult', 0, true),
+  ('fashion_model_fal', 'Fashion model, by fal', 'fal', 'fal-ai/flux/dev', 'editorial fashion photograph of an adult', 1, false)
 on conflict (id) do nothing;
 insert into public.pose_presets (id, name, prompt, position) values
   ('standing', 'Standing', 'standing, relaxed', 0),
