@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use auth::signature;
-use aws_sdk_s3::error::ProvideErrorMetadata;
 use billing::EVENT_TYPES;
 use domain::id::UserId;
+use image_models::{FAL_PLATFORM_URL, REPLICATE_API_URL};
 use jiff::Timestamp;
 use lambda_kit::{SettingError, Settings};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     End, Environment,
     money::{is_live, mode},
+    queues::{DeadLetters, QUEUES},
     settings,
 };
 
@@ -51,6 +52,10 @@ const FUNCTIONS: [(&str, ReadSettings); 20] = [
     ("sweep-generation-jobs", |settings| sweep_generation_jobs::Config::read(settings).map(drop)),
 ];
 
+/// What a picture is made of beside a model, and the table that says so.
+const CHOICES: [(&str, &str); 3] =
+    [("poses", "pose_presets"), ("scenes", "scene_presets"), ("generation types", "generation_types")];
+
 /// What STRIPE_SECRET_KEY says where nothing is sold.
 const NO_STRIPE: &str = "none";
 
@@ -71,6 +76,7 @@ pub(crate) async fn examine(environment: &Environment, say: &mut (dyn FnMut(&str
     doctor.supabase().await;
     doctor.stripe().await;
     doctor.n8n().await;
+    doctor.image_models().await;
     doctor.aws().await;
 
     let Doctor { checks, wrong, .. } = doctor;
@@ -157,6 +163,14 @@ impl Doctor<'_> {
         if works {
             let result = self.migrations().await;
             self.note("migrations", result);
+            let result = self.models().await;
+            self.note("model presets", result);
+            for (what, table) in CHOICES {
+                let result = self.choices(table).await;
+                self.note(what, result);
+            }
+            let result = self.hourly_limits().await;
+            self.note("jobs an hour", result);
         }
     }
 
@@ -222,7 +236,7 @@ impl Doctor<'_> {
         }
     }
 
-    /// The tables of all migrations, and an RPC that came late.
+    /// The tables of all migrations, and an RPC and a view that came late.
     async fn migrations(&self) -> anyhow::Result<String> {
         let database = self.database()?;
         let tables = tables(Path::new(MIGRATIONS))?;
@@ -237,8 +251,61 @@ impl Doctor<'_> {
         {
             missing.push("RPC users_subscribed_twice".to_owned());
         }
+        if !database.has_table("admin_failed_jobs").await? {
+            missing.push("view admin_failed_jobs".to_owned());
+        }
         ensure!(missing.is_empty(), "apply those of infra/supabase/migrations: there is no {}", missing.join(", no "));
         Ok(format!("applied, with {} tables", tables.len()))
+    }
+
+    /// Every model that is offered needs a provider that process-generation-job has the key of.
+    async fn models(&self) -> anyhow::Result<String> {
+        let offered = self.rows("model_presets", "select=id,provider&offered=is.true&order=position,id").await?;
+        ensure!(!offered.is_empty(), "none is offered, so nobody can ask for a picture: set offered = true for one");
+        for preset in &offered {
+            let (provider, id) = (text(&preset["provider"]), text(&preset["id"]));
+            let setting = if provider == "fal" { "FAL_KEY" } else { "REPLICATE_API_TOKEN" };
+            ensure!(
+                self.settings.optional(setting).is_some(),
+                "{id} is offered, and every job with it fails because {provider} is not set up: set {setting}, or set \
+                 offered = false for it"
+            );
+        }
+        let names: Vec<String> =
+            offered.iter().map(|preset| format!("{} by {}", text(&preset["id"]), text(&preset["provider"]))).collect();
+        Ok(names.join(", "))
+    }
+
+    async fn choices(&self, table: &str) -> anyhow::Result<String> {
+        let offered = self.rows(table, "select=id&offered=is.true").await?;
+        ensure!(!offered.is_empty(), "none is offered, so nobody can ask for a picture: set offered = true in {table}");
+        Ok(format!("{} offered", offered.len()))
+    }
+
+    async fn hourly_limits(&self) -> anyhow::Result<String> {
+        let plans = self.rows("plans", "select=id,jobs_per_hour&order=position,id").await?;
+        let some = plans.iter().any(|plan| plan["jobs_per_hour"].as_i64() > Some(0));
+        ensure!(some, "no plan lets anybody begin a picture: set jobs_per_hour in plans");
+        let limits: Vec<String> =
+            plans.iter().map(|plan| format!("{} {}", text(&plan["id"]), plan["jobs_per_hour"])).collect();
+        Ok(limits.join(", "))
+    }
+
+    /// Of a table, as the server.
+    async fn rows(&self, table: &str, query: &str) -> anyhow::Result<Vec<Value>> {
+        let mut url = self.settings.url("SUPABASE_URL")?.join("/rest/v1/")?.join(table)?;
+        url.set_query(Some(query));
+        let key = self.settings.text("SUPABASE_SECRET_KEY")?;
+        let mut request = client()?.get(url).header("apikey", &key);
+        // A legacy key is a JWT, and wanted here too.
+        if key.starts_with("eyJ") {
+            request = request.bearer_auth(&key);
+        }
+        let answer =
+            request.send().await.map_err(reqwest::Error::without_url).context("the database did not answer")?;
+        let status = answer.status();
+        ensure!(status.is_success(), "the database answers {status} for {table}: are all migrations applied?");
+        Ok(answer.json().await.map_err(reqwest::Error::without_url)?)
     }
 
     async fn stripe(&mut self) {
@@ -400,7 +467,7 @@ impl Doctor<'_> {
     async fn n8n(&mut self) {
         let result = self.workflow().await;
         self.note("n8n", result);
-        let result = self.callback().await;
+        let result = self.refuses_strangers("CALLBACK_URL").await;
         self.note("n8n-callback", result);
     }
 
@@ -417,34 +484,94 @@ impl Doctor<'_> {
         Ok("answers".to_owned())
     }
 
-    async fn callback(&self) -> anyhow::Result<String> {
-        let request = client()?.request(Method::POST, self.settings.url("CALLBACK_URL")?);
+    /// The function URL at this setting, called without a token or a signature.
+    async fn refuses_strangers(&self, setting: &'static str) -> anyhow::Result<String> {
+        let request = client()?.request(Method::POST, self.settings.url(setting)?);
         let answer = request.send().await.map_err(reqwest::Error::without_url);
-        let status = answer.context("it could not be reached at CALLBACK_URL, where n8n calls back")?.status();
+        let status = answer.with_context(|| format!("it could not be reached at {setting}"))?.status();
         ensure!(
             status == StatusCode::UNAUTHORIZED,
-            "CALLBACK_URL answers {status} to a stranger instead of 401: is it ours?"
+            "{setting} answers {status} to a stranger instead of 401: is it ours?"
         );
-        Ok("answers at CALLBACK_URL".to_owned())
+        Ok(format!("answers at {setting}"))
+    }
+
+    async fn image_models(&mut self) {
+        match self.replicate().await {
+            Ok(account) => {
+                self.note("Replicate", Ok("accepts the token".to_owned()));
+                let result = self.replicate_secret(&account);
+                self.note("REPLICATE_WEBHOOK_SECRET", result);
+            }
+            Err(error) => self.note("Replicate", Err(error)),
+        }
+        let result = self.refuses_strangers("REPLICATE_WEBHOOK_URL").await;
+        self.note("replicate-webhook", result);
+        let result = self.fal().await;
+        self.note("fal", result);
+    }
+
+    /// Asks for what the account's webhooks are signed with.
+    async fn replicate(&self) -> anyhow::Result<Value> {
+        let api = self.settings.url_or("REPLICATE_API_URL", REPLICATE_API_URL)?;
+        let url = below(api, &["v1", "webhooks", "default", "secret"]);
+        let request = client()?.get(url).bearer_auth(self.settings.text("REPLICATE_API_TOKEN")?);
+        let answer = request.send().await.map_err(reqwest::Error::without_url).context("it could not be reached")?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer.json().await.map_err(reqwest::Error::without_url)?),
+            StatusCode::UNAUTHORIZED => bail!(
+                "Replicate does not accept REPLICATE_API_TOKEN: make one at https://replicate.com/account/api-tokens"
+            ),
+            status => bail!("it answers {status}: look at https://www.replicatestatus.com"),
+        }
+    }
+
+    fn replicate_secret(&self, account: &Value) -> anyhow::Result<String> {
+        ensure!(
+            account["key"] == self.settings.text("REPLICATE_WEBHOOK_SECRET")?.trim(),
+            "it is another than the account's, so every webhook is refused and pictures come late: docs/OPERATIONS.md \
+             says how to ask for it"
+        );
+        Ok("is the account's".to_owned())
+    }
+
+    /// Asks for the list in which lost requests are looked for.
+    async fn fal(&self) -> anyhow::Result<String> {
+        let Some(key) = self.settings.optional("FAL_KEY") else {
+            return Ok("not used, since there is no FAL_KEY".to_owned());
+        };
+        let platform = self.settings.url_or("FAL_PLATFORM_URL", FAL_PLATFORM_URL)?;
+        let mut url = below(platform, &["v1", "models", "requests", "by-endpoint"]);
+        url.set_query(Some("endpoint_id=fal-ai/flux/dev&limit=1"));
+        let request = client()?.get(url).header("authorization", format!("Key {key}"));
+        let answer = request.send().await.map_err(reqwest::Error::without_url).context("it could not be reached")?;
+        match answer.status() {
+            StatusCode::OK => Ok("accepts the key".to_owned()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                bail!("fal does not accept FAL_KEY: make one of the scope API at https://fal.ai/dashboard/keys")
+            }
+            status => bail!("it answers {status}: look at https://status.fal.ai"),
+        }
     }
 
     async fn aws(&mut self) {
         let config = aws_setup::sdk_config().await;
-        let result = self.queue(aws_sdk_sqs::Client::new(&config)).await;
-        self.note("image queue", result);
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        for (queue, setting) in QUEUES {
+            let result = self.queue(&sqs, queue, setting).await;
+            self.note(&format!("queue {queue}"), result);
+        }
         let result = self.bucket(aws_sdk_s3::Client::new(&config)).await;
         self.note("image bucket", result);
     }
 
-    async fn queue(&self, sqs: aws_sdk_sqs::Client) -> anyhow::Result<String> {
-        let url = self.settings.url("IMAGE_QUEUE_URL")?;
-        match sqs.get_queue_attributes().queue_url(url.as_str()).send().await {
-            Ok(_) => Ok("is there".to_owned()),
-            Err(error) => match error.code() {
-                Some(code) => bail!("SQS refuses with {code}: check IMAGE_QUEUE_URL, AWS_REGION and your credentials"),
-                None => bail!("SQS could not be reached: check AWS_REGION and your credentials"),
-            },
-        }
+    /// With its dead letters, which are no fault of the set-up.
+    async fn queue(&self, sqs: &aws_sdk_sqs::Client, queue: &str, setting: &'static str) -> anyhow::Result<String> {
+        let letters = DeadLetters::of(sqs, self.settings.text(setting)?).await.context(setting)?;
+        Ok(match letters.count {
+            0 => "is there, without dead letters".to_owned(),
+            count => format!("is there, with {count} dead letters: docs/OPERATIONS.md, redrive --queue={queue}"),
+        })
     }
 
     async fn bucket(&self, s3: aws_sdk_s3::Client) -> anyhow::Result<String> {
@@ -456,6 +583,19 @@ impl Doctor<'_> {
             None => bail!("S3 could not be reached: check AWS_REGION and your credentials"),
         }
     }
+}
+
+/// What a row or an answer says.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+/// `base` with a path below it.
+fn below(mut base: Url, path: &[&str]) -> Url {
+    if let Ok(mut segments) = base.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    base
 }
 
 fn name(goods: &Priced) -> String {

@@ -48,15 +48,17 @@ pub(crate) async fn redrive(
 }
 
 /// The dead letters of a queue, as many as there were when it was asked.
-struct DeadLetters {
+pub(crate) struct DeadLetters {
     queue_url: String,
     arn: String,
     url: String,
-    count: u64,
+    /// How many, about.
+    pub(crate) count: u64,
 }
 
 impl DeadLetters {
-    async fn of(sqs: &Client, queue_url: String) -> anyhow::Result<Self> {
+    /// Those of this queue.
+    pub(crate) async fn of(sqs: &Client, queue_url: String) -> anyhow::Result<Self> {
         let policy = attribute(sqs, &queue_url, QueueAttributeName::RedrivePolicy).await?;
         let policy: Value = serde_json::from_str(&policy).context("it has a redrive policy that cannot be read")?;
         let arn = policy["deadLetterTargetArn"].as_str().context("it has no dead letters")?.to_owned();

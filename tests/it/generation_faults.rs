@@ -18,6 +18,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use lambda_http::{Body, http};
+use lambda_kit::Settings;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -538,7 +539,7 @@ async fn kill_a_process(job: Uuid, queue: &str, milliseconds: u64) -> Option<boo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_five_hundred_jobs_under_faults_every_one_ends_and_every_credit_is_accounted_for() {
-    let given = std::env::var("GENERATION_SEED").ok().map(|seed| seed.parse().unwrap());
+    let given = Settings::from_env().optional("GENERATION_SEED").map(|seed| seed.parse().unwrap());
     let seed = given.unwrap_or_else(|| Uuid::new_v4().as_u128() as u64 >> 16);
     eprintln!("GENERATION_SEED={seed}");
     let begun = Instant::now();

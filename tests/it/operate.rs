@@ -15,7 +15,7 @@ use crate::{
     credits::balance,
     doubles::{Mode, Proxy},
     listener::{Asked, listen, told},
-    stack::{Answer, User, create_checkout_session, dashboard, database, request, setting},
+    stack::{Answer, User, create_checkout_session, dashboard, database, own_queue, request, setting},
 };
 
 /// What it printed, and how it ended.
@@ -700,7 +700,15 @@ async fn passed_on(part: &'static str, asked: Asked, query: &str) -> (u16, Vec<u
 /// What the doctor finds wrong; other tests may sell things of their own, which do not count here.
 async fn complaints(environment: &[(&str, &str)]) -> (i32, Vec<String>) {
     let said = operate(&["doctor"], environment).await;
-    for name in ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "SUPABASE_SECRET_KEY", "N8N_WEBHOOK_SECRET"] {
+    for name in [
+        "STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+        "SUPABASE_SECRET_KEY",
+        "N8N_WEBHOOK_SECRET",
+        "REPLICATE_API_TOKEN",
+        "REPLICATE_WEBHOOK_SECRET",
+        "FAL_KEY",
+    ] {
         assert!(!said.text.contains(&setting(name)), "it printed {name}");
     }
     let ours = ["price of plan pro", "price of pack small", "price of pack large"];
@@ -719,7 +727,18 @@ async fn the_doctor_finds_nothing_wrong_with_what_works() {
         ("webhook we_sandbox", "2026-07-29.dahlia"),
         ("price of plan pro", "price_pro_monthly"),
         ("Stripe", "acct_sandbox in test mode"),
+        ("settings of process-generation-job", "complete"),
         ("migrations", "applied"),
+        ("model presets", "fashion_model_v1 by replicate"),
+        ("generation types", "offered"),
+        ("jobs an hour", "free 10"),
+        ("Replicate", "accepts the token"),
+        ("REPLICATE_WEBHOOK_SECRET", "is the account's"),
+        ("replicate-webhook", "REPLICATE_WEBHOOK_URL"),
+        ("fal", "accepts the key"),
+        ("queue images", "is there"),
+        ("queue uploads", "is there"),
+        ("queue generation-jobs", "is there"),
         ("image bucket", &setting("MEDIA_BUCKET")),
     ] {
         assert!(said.line(&[&format!("✓ {what}: "), words]), "{what}: {said:?}");
@@ -730,6 +749,8 @@ async fn the_doctor_finds_nothing_wrong_with_what_works() {
 async fn the_doctor_says_what_is_wrong_with_a_setting_or_a_system() {
     let nowhere = "http://127.0.0.1:9";
     let queue = format!("{}-of-nobody", setting("IMAGE_QUEUE_URL"));
+    let plain = own_queue().await;
+    let not_ours = setting("SUPABASE_URL");
     let (secret, publishable) = (setting("SUPABASE_SECRET_KEY"), setting("SUPABASE_PUBLISHABLE_KEY"));
     for (name, value, line) in [
         ("STRIPE_SECRET_KEY", "sk_test_wrong", "✗ Stripe: Stripe does not accept STRIPE_SECRET_KEY"),
@@ -755,7 +776,29 @@ async fn the_doctor_says_what_is_wrong_with_a_setting_or_a_system() {
         ("N8N_WEBHOOK_URL", "http://127.0.0.1:9/webhook-test/x", "✗ n8n: N8N_WEBHOOK_URL is the editor's test address"),
         ("CALLBACK_URL", nowhere, "✗ n8n-callback: it could not be reached at CALLBACK_URL"),
         ("MEDIA_BUCKET", "nobodys-bucket", "✗ image bucket: there is no bucket nobodys-bucket"),
-        ("IMAGE_QUEUE_URL", &queue, "✗ image queue: SQS refuses with "),
+        ("IMAGE_QUEUE_URL", &queue, "✗ queue images: IMAGE_QUEUE_URL: SQS refuses with "),
+        ("GENERATION_QUEUE_URL", &queue, "✗ queue generation-jobs: GENERATION_QUEUE_URL: SQS refuses with "),
+        ("UPLOAD_QUEUE_URL", "", "✗ queue uploads: not checked, because UPLOAD_QUEUE_URL is missing"),
+        ("UPLOAD_QUEUE_URL", &plain, "✗ queue uploads: UPLOAD_QUEUE_URL: it has no RedrivePolicy"),
+        ("AWS_ENDPOINT_URL", nowhere, "✗ queue generation-jobs: GENERATION_QUEUE_URL: SQS could not be reached"),
+        (
+            "GENERATION_MAX_RECEIVE_COUNT",
+            "many",
+            "✗ settings of process-generation-job: the setting GENERATION_MAX_RECEIVE_COUNT is not",
+        ),
+        (
+            "REPLICATE_API_TOKEN",
+            "",
+            "✗ settings of process-generation-job: missing in the environment: REPLICATE_API_TOKEN",
+        ),
+        ("REPLICATE_API_TOKEN", "", "✗ Replicate: not checked, because REPLICATE_API_TOKEN is missing"),
+        ("REPLICATE_API_TOKEN", "r8_wrong", "✗ Replicate: Replicate does not accept REPLICATE_API_TOKEN: make one"),
+        ("REPLICATE_API_URL", nowhere, "✗ Replicate: it could not be reached"),
+        ("REPLICATE_WEBHOOK_SECRET", "whsec_b3RoZXI=", "✗ REPLICATE_WEBHOOK_SECRET: it is another than the account's"),
+        ("REPLICATE_WEBHOOK_URL", nowhere, "✗ replicate-webhook: it could not be reached at REPLICATE_WEBHOOK_URL"),
+        ("REPLICATE_WEBHOOK_URL", &not_ours, "✗ replicate-webhook: REPLICATE_WEBHOOK_URL answers "),
+        ("FAL_KEY", "wrong", "✗ fal: fal does not accept FAL_KEY: make one"),
+        ("FAL_PLATFORM_URL", nowhere, "✗ fal: it could not be reached"),
         ("AWS_ENDPOINT_URL", nowhere, "✗ image bucket: S3 could not be reached"),
     ] {
         let (code, wrong) = complaints(&[(name, value)]).await;
@@ -889,10 +932,11 @@ async fn the_doctor_says_which_migrations_are_missing_and_that_nothing_is_for_sa
     let database = database_with(&[
         ("/rest/v1/subscriptions", 404, r#"{"code":"PGRST205"}"#),
         ("/rest/v1/rpc/users_subscribed_twice", 404, r#"{"code":"PGRST202"}"#),
+        ("/rest/v1/admin_failed_jobs", 404, r#"{"code":"PGRST205"}"#),
     ])
     .await;
     let (code, wrong) = complaints(&[("SUPABASE_URL", &database)]).await;
-    let line = "✗ migrations: apply those of infra/supabase/migrations: there is no table subscriptions, no RPC users_subscribed_twice";
+    let line = "✗ migrations: apply those of infra/supabase/migrations: there is no table subscriptions, no RPC users_subscribed_twice, no view admin_failed_jobs";
     assert!(code == 1 && wrong == [line], "{wrong:?}");
 
     let empty = database_with(&[("/rest/v1/plans", 200, "[]"), ("/rest/v1/credit_packs", 200, "[]")]).await;
@@ -905,4 +949,51 @@ async fn the_doctor_says_which_migrations_are_missing_and_that_nothing_is_for_sa
     let database = database_with(&[("/rest/v1/credit_packs", 200, SOME)]).await;
     let said = operate(&["doctor"], &[("SUPABASE_URL", &database)]).await;
     assert!(said.line(&["✓ price of pack tiny: none, so it is not for sale"]), "{said:?}");
+}
+
+#[tokio::test]
+async fn the_doctor_says_that_a_provider_of_models_is_unwell() {
+    let unwell = listen(|_| async { told(503, "{}") }).await;
+    let environment = [("REPLICATE_API_URL", unwell.as_str()), ("FAL_PLATFORM_URL", unwell.as_str())];
+    let (code, wrong) = complaints(&environment).await;
+    let lines = [
+        "✗ Replicate: it answers 503 Service Unavailable: look at https://www.replicatestatus.com",
+        "✗ fal: it answers 503 Service Unavailable: look at https://status.fal.ai",
+    ];
+    assert!(code == 1 && wrong == lines, "{wrong:?}");
+}
+
+#[tokio::test]
+async fn the_doctor_says_that_nobody_can_ask_for_a_picture_and_why() {
+    const FAL: &str = r#"[{"id":"one","provider":"replicate"},{"id":"two","provider":"fal"}]"#;
+    const NO_JOBS: &str = r#"[{"id":"free","jobs_per_hour":0},{"id":"pro","jobs_per_hour":0}]"#;
+    const ONE: &str = r#"[{"id":"free","jobs_per_hour":0},{"id":"pro","jobs_per_hour":30}]"#;
+    let offers_fal = database_with(&[("/rest/v1/model_presets", 200, FAL)]).await;
+    let said = operate(&["doctor"], &[("SUPABASE_URL", &offers_fal)]).await;
+    assert!(said.line(&["✓ model presets: one by replicate, two by fal"]), "{said:?}");
+    let said = operate(&["doctor"], &[("SUPABASE_URL", &offers_fal), ("FAL_KEY", "")]).await;
+    assert!(said.line(&["✗ model presets: two is offered, ", "set FAL_KEY, or set offered = false"]), "{said:?}");
+    assert!(said.code == 1 && said.line(&["✓ fal: not used, since there is no FAL_KEY"]), "{said:?}");
+
+    let one = database_with(&[("/rest/v1/plans", 200, ONE)]).await;
+    let said = operate(&["doctor"], &[("SUPABASE_URL", &one)]).await;
+    assert!(said.line(&["✓ jobs an hour: free 0, pro 30"]), "{said:?}");
+    let none = database_with(&[
+        ("/rest/v1/model_presets", 200, "[]"),
+        ("/rest/v1/pose_presets", 200, "[]"),
+        ("/rest/v1/scene_presets", 404, r#"{"code":"PGRST205"}"#),
+        ("/rest/v1/generation_types", 200, "[]"),
+        ("/rest/v1/plans", 200, NO_JOBS),
+    ])
+    .await;
+    let said = operate(&["doctor"], &[("SUPABASE_URL", &none)]).await;
+    for line in [
+        "✗ model presets: none is offered, so nobody can ask for a picture",
+        "✗ poses: none is offered, so nobody can ask for a picture: set offered = true in pose_presets",
+        "✗ scenes: the database answers 404 Not Found for scene_presets: are all migrations applied?",
+        "✗ generation types: none is offered",
+        "✗ jobs an hour: no plan lets anybody begin a picture",
+    ] {
+        assert!(said.code == 1 && said.line(&[line]), "{line}: {said:?}");
+    }
 }

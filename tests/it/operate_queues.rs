@@ -46,6 +46,9 @@ async fn dead_letters_go_back_into_their_queue_once() {
     let counted = operate(&["redrive", "--dry-run"], &environment).await;
     assert!(counted.code == 0 && counted.line(&["generation-jobs", "12 dead letters"]), "{counted:?}");
     assert!(counted.line(&["images", "no dead letters"]) && counted.line(&["uploads", "no dead"]), "{counted:?}");
+    let looked = operate(&["doctor"], &environment).await;
+    assert!(looked.line(&["✓ queue generation-jobs: is there, with 12 dead letters", "redrive"]), "{looked:?}");
+    assert!(looked.line(&["✓ queue uploads: is there, without dead letters"]), "{looked:?}");
     let other = operate(&["redrive", "--queue=uploads"], &environment).await;
     assert!(other.code == 0 && !other.line(&["generation-jobs"]), "{other:?}");
     assert_eq!(drain(&queue).await, Vec::<Value>::new());

@@ -60,6 +60,7 @@ fn every_function_has_what_a_function_needs() {
     let template = read("template.yaml");
     let readme = read("README.md");
     let unauthenticated = read("tests/it/auth_tokens.rs");
+    let doctor = read("operate/src/doctor.rs");
     for function in folders("functions") {
         let crate_name = function.replace('-', "_");
         let manifest = read(format!("functions/{function}/Cargo.toml"));
@@ -77,6 +78,10 @@ fn every_function_has_what_a_function_needs() {
         let count = fs::read_dir(&events).map(Iterator::count).unwrap_or_default();
         assert!(count > 0, "events/{function}/ needs at least one AWS envelope; tests/it/events.rs runs it");
         assert!(readme.contains(&format!("functions/{function}")), "README.md has no row for functions/{function}");
+        assert!(
+            doctor.contains(&format!("(\"{function}\",")),
+            "operate/src/doctor.rs does not look at the settings of {function}: add it to FUNCTIONS"
+        );
         let over_http = block.contains("Type: HttpApi") || block.contains("FunctionUrlConfig");
         if over_http && !PUBLIC.contains(&function.as_str()) {
             assert!(
