@@ -1,7 +1,7 @@
 //! Wires clean-up; what it does is in lib.rs.
 
-use lambda_kit::{Settings, serve_schedule, start_logging};
 use clean_up::{Config, Deps, handle};
+use lambda_kit::{Settings, serve_schedule, start_logging};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_kit::Error> {

@@ -19,7 +19,8 @@ pub use billing::{Applied, Begun, Change, Goods, PeriodItem, PricedLine, Purchas
 pub use checkout::{CheckoutContext, KeepOutcome, Wanted};
 pub use dashboard::{AsCaller, Dashboard, LedgerLine, Offers, OwnInfluencer, OwnSubscription, PackOffer, PlanOffer};
 pub use generation::{
-    CancelOutcome, ClaimOutcome, ClaimedJob, CreateJobOutcome, GenerationOptions, GenerationWish, JobMove, JobOutput, JobSummary, OwnJob, OwnOutput, OwnUpload, Swept,
+    CancelOutcome, ClaimOutcome, ClaimedJob, CreateJobOutcome, GenerationOptions, GenerationWish, JobMove, JobOutput,
+    JobSummary, OwnJob, OwnOutput, OwnUpload, Swept,
 };
 pub use influencers::{CallbackOutcome, FailOutcome, Influencer, LockOutcome, RequestOutcome, Service, SetUp};
 pub use operator::{
