@@ -6,10 +6,17 @@ const $ = (id) => document.getElementById(id);
 
 let leaving = false;
 
-export async function logOutAndLeave(note) {
+async function logOutAndLeave(note) {
   leaving = true;
   await logOut();
   location.replace(`/login?note=${note}`);
+}
+
+// Whether a request failed because nobody is logged in any more; then this page is left.
+export function hasEnded({ code }) {
+  if (code !== 'unauthenticated') return false;
+  logOutAndLeave('session-ended');
+  return true;
 }
 
 $('log-out').addEventListener('click', () => {

@@ -10,6 +10,9 @@ const sessionKey = 'sweetheart.session';
 // API Gateway gives up after thirty.
 const apiTimeoutMs = 35_000;
 const logOutTimeoutMs = 3_000;
+// supabase-js itself tries for a minute to renew a session, which is long for somebody who sees nothing meanwhile.
+const sessionTimeoutMs = 10_000;
+const joinAgainMs = 5_000;
 
 // Supabase's own limits: the minimum is set in infra/supabase/config.toml, bcrypt reads no more than the maximum.
 export const minPasswordLength = 8;
@@ -79,6 +82,9 @@ function problemFromAuth(error) {
 
 const confirmationUrl = () => new URL('/redirect', location.origin).href;
 
+// What is promised, or undefined when it takes longer.
+const within = (ms, promise) => Promise.race([promise, new Promise((resolve) => setTimeout(resolve, ms))]);
+
 export async function signUp(email, password) {
   const { error } = await supabase.auth.signUp({
     email,
@@ -112,8 +118,7 @@ export async function logIn(email, password) {
 
 // Ends this session, and forgets it here even when the server does not answer: "log out" must never fail.
 export async function logOut() {
-  const giveUp = new Promise((resolve) => setTimeout(resolve, logOutTimeoutMs));
-  await Promise.race([supabase.auth.signOut({ scope: 'local' }), giveUp]);
+  await within(logOutTimeoutMs, supabase.auth.signOut({ scope: 'local' }));
   localStorage.removeItem(sessionKey);
 }
 
@@ -125,9 +130,9 @@ export function onLogOut(callback) {
 
 // The session, or null when nobody is logged in. An expired one is refreshed on the way.
 export async function session() {
-  const { data, error } = await supabase.auth.getSession();
-  if (error?.name === 'AuthRetryableFetchError') throw unreachable();
-  return data.session;
+  const answer = await within(sessionTimeoutMs, supabase.auth.getSession());
+  if (!answer || answer.error?.name === 'AuthRetryableFetchError') throw unreachable();
+  return answer.data.session;
 }
 
 // For pages that need a person: the session, or a way out to the log-in page.
@@ -141,6 +146,20 @@ export async function requireSession() {
 export async function skipIfLoggedIn() {
   const current = await session().catch(() => null);
   if (current) location.replace('/dashboard');
+}
+
+// Listens to a private channel of Supabase Realtime. What comes is a hint to ask, and no more. `onJoined(true | false)` tells
+// whether it can be relied upon; what happened before it was joined was told to nobody.
+export async function listen(topic, { onNews, onJoined }) {
+  await supabase.realtime.setAuth();
+  supabase
+    .channel(topic, { config: { private: true } })
+    .on('broadcast', { event: '*' }, onNews)
+    .subscribe((status) => {
+      onJoined(status === 'SUBSCRIBED');
+      // The library joins again by itself, unless the server has closed the channel: when her token was too old, for instance.
+      if (status === 'CLOSED') setTimeout(() => listen(topic, { onNews, onJoined }), joinAgainMs);
+    });
 }
 
 async function refreshedToken() {

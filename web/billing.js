@@ -3,7 +3,7 @@
 // Nothing here gives anybody anything. What was paid is credited when Stripe tells the server, which may be before she is back
 // or days later; this page asks until it is there.
 
-import { announce, logOutAndLeave, wordsFor } from '/account.js';
+import { announce, hasEnded, wordsFor } from '/account.js';
 import { apiFetch } from '/auth.js';
 import { showNotice, whileBusy } from '/form.js';
 import { credits, day, price } from '/money.js';
@@ -208,7 +208,7 @@ async function goToStripe(button, path, errand) {
 }
 
 function showProblem(problem, retry) {
-  if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+  if (hasEnded(problem)) return;
   const gone = problem.errors.some(({ code }) => code === 'unknown');
   $('problem-words').textContent = gone ? 'This is not for sale any more. Below is what there is now.' : wordsFor(problem);
   $('problem-portal').hidden = !problem.portalUrl;
@@ -313,7 +313,7 @@ async function ask() {
   try {
     await askServer();
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
     watchOn();
   }
 }
@@ -324,7 +324,7 @@ $('check-again').addEventListener('click', async () => {
     if (watch) tell(`Nothing new yet. ${later}`, { checkAgain: true });
     else $('news').focus();
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
     tell(wordsFor(problem), { checkAgain: true });
   }
 });

@@ -1,6 +1,6 @@
 // The credit history: every line of the ledger that is hers, newest first.
 
-import { announce, logOutAndLeave, wordsFor } from '/account.js';
+import { announce, hasEnded, wordsFor } from '/account.js';
 import { apiFetch, requireSession } from '/auth.js';
 import { showNotice, whileBusy } from '/form.js';
 import { credits, dayAndTime, number } from '/money.js';
@@ -48,7 +48,7 @@ async function load() {
     $('balance').textContent = `You have ${credits(entries[0].balance_after)}.`;
     $('balance').hidden = false;
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
     $('problem').textContent = wordsFor(problem);
     show('problem');
     announce(`Your credit history did not load. ${wordsFor(problem)}`);
@@ -69,7 +69,7 @@ $('more').addEventListener('click', async () => {
     // A keyboard and a screen reader go on where the new ones begin.
     rows[0]?.focus({ preventScroll: true });
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
     showNotice($('more-problem'), wordsFor(problem), { bad: true });
   }
 });

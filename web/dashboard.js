@@ -2,7 +2,7 @@
 //
 // What is on the page comes from the server's answer alone, so a reload, another tab or another device shows the same.
 
-import { announce, logOutAndLeave, wordsFor } from '/account.js';
+import { announce, hasEnded, wordsFor } from '/account.js';
 import { apiFetch, requireSession } from '/auth.js';
 import { askServer } from '/billing.js';
 import {
@@ -166,11 +166,19 @@ async function fetchAndRender() {
   } catch (problem) {
     return loadFailed(problem);
   }
+  const loaded = stage.dataset.view !== 'loading' && stage.dataset.view !== 'unreachable';
   render(dashboard);
+  if (!loaded && location.hash === '#money') goToMoney();
+}
+
+// A link led to it, and the browser looked for it before it was there.
+function goToMoney() {
+  $('money-heading').focus({ preventScroll: true });
+  $('money').scrollIntoView();
 }
 
 function loadFailed(problem) {
-  if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+  if (hasEnded(problem)) return;
   if (stage.dataset.view === 'progress') {
     showNotice($('connection-problem'), 'We cannot reach the server just now. We keep trying; her studio works on meanwhile.');
     return pollLater();
@@ -305,7 +313,7 @@ form.addEventListener('submit', async (event) => {
     pollDelay = shortestPollMs;
     showProgress();
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
     if (problem.code === 'influencer_exists') {
       sessionStorage.removeItem(draftKey);
       return load();

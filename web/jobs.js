@@ -2,7 +2,7 @@
 //
 // What is shown comes from the server's answers alone. It is asked again only while something is unfinished and somebody looks.
 
-import { announce, logOutAndLeave } from '/account.js';
+import { announce, hasEnded } from '/account.js';
 import { apiFetch } from '/auth.js';
 import { paint } from '/blurhash.js';
 import { showNotice, whileBusy } from '/form.js';
@@ -150,12 +150,6 @@ function announceEnd({ status, prompt, failure }) {
   if (status === 'failed') announce(`${short(prompt)}: ${failure.message}`);
 }
 
-function hasEnded(problem) {
-  if (problem.code !== 'unauthenticated') return false;
-  logOutAndLeave('session-ended');
-  return true;
-}
-
 // Asks how one stands, and takes it with fresh links. Answers whether the server did.
 async function refresh(id) {
   const one = shown.get(id);
@@ -163,8 +157,10 @@ async function refresh(id) {
   try {
     one.job = await apiFetch(`/generation-jobs/${id}`);
     showJob(one);
-    // It may have ended meanwhile, and its credits be back.
-    if (one.job.status !== status) askOptions().catch(() => {});
+    if (one.job.status !== status) {
+      moved = true;
+      newsCame();
+    }
     return true;
   } catch (problem) {
     hasEnded(problem);
@@ -172,24 +168,22 @@ async function refresh(id) {
   }
 }
 
-async function fetchPage(path) {
-  const page = await apiFetch(path);
-  return { page, news: merge(page.jobs) };
+function takePage(page) {
+  merge(page.jobs);
+  next = page.next;
+  $('more').hidden = next === null;
 }
 
 export async function loadJobs() {
-  const { page } = await fetchPage('/generation-jobs');
-  next = page.next;
-  $('more').hidden = next === null;
+  takePage(await apiFetch('/generation-jobs'));
   pollLater();
 }
 
 $('more').addEventListener('click', async () => {
   showNotice($('more-problem'), '');
   try {
-    const { page } = await whileBusy($('more'), 'Loading…', () => fetchPage(`/generation-jobs?before=${encodeURIComponent(next)}`));
-    next = page.next;
-    $('more').hidden = next === null;
+    const page = await whileBusy($('more'), 'Loading…', () => apiFetch(`/generation-jobs?before=${encodeURIComponent(next)}`));
+    takePage(page);
     announce(page.jobs.length === 1 ? '1 more picture.' : `${page.jobs.length} more pictures.`);
     shown.get(page.jobs[0]?.id)?.card.focus({ preventScroll: true });
   } catch (problem) {
@@ -257,11 +251,13 @@ let polling = null;
 let listening = false;
 // News came while a question was on its way, which may have been answered before.
 let missed = false;
+// Jobs have moved on, so credits went or came back, and the page does not show it yet.
+let moved = false;
 
 function pollLater() {
   clearTimeout(timer);
-  if (document.hidden || openOnes().length === 0) return;
-  timer = setTimeout(poll, listening ? listeningPollMs : delay);
+  if (document.hidden || (openOnes().length === 0 && !moved)) return;
+  timer = setTimeout(poll, listening && !moved ? listeningPollMs : delay);
   delay = Math.min(delay * 1.5, longestPollMs);
 }
 
@@ -284,14 +280,18 @@ function poll() {
 async function askAll() {
   missed = false;
   try {
-    const { page, news } = await fetchPage('/generation-jobs');
-    const listed = new Set(page.jobs.map(({ id }) => id));
+    const { jobs } = await apiFetch('/generation-jobs');
+    moved = merge(jobs) || moved;
+    const listed = new Set(jobs.map(({ id }) => id));
     const beyond = openOnes().filter(({ id }) => !listed.has(id));
-    const moved = merge(await Promise.all(beyond.map(({ id }) => apiFetch(`/generation-jobs/${id}`))));
-    if (news || moved) {
+    moved = merge(await Promise.all(beyond.map(({ id }) => apiFetch(`/generation-jobs/${id}`)))) || moved;
+    if (moved) {
       delay = shortestPollMs;
-      // Credits went or came back.
-      await askOptions();
+      moved = false;
+      await askOptions().catch((problem) => {
+        moved = true;
+        throw problem;
+      });
     }
     showNotice($('connection-problem'), '');
   } catch (problem) {
@@ -309,7 +309,7 @@ document.addEventListener('visibilitychange', () => {
   askOptions().catch(() => {});
 });
 
-// For Realtime: something has happened; and whether it can be relied upon to say so.
+// For Realtime: something has happened; and whether it can be relied upon to say so from now on.
 export function newsCame() {
   if (document.hidden) return;
   missed = polling !== null;
@@ -317,7 +317,8 @@ export function newsCame() {
 }
 export function setListening(value) {
   listening = value;
-  if (!polling) pollLater();
+  if (listening) newsCame();
+  else if (!polling) pollLater();
 }
 
 /* One picture, large */

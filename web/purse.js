@@ -40,12 +40,13 @@ export function setCredits(count) {
 
 const clock = (time) => time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
 
+export const missingWords = (cost, have) =>
+  `This costs ${credits(cost)}, and you have ${credits(have)}: ${credits(cost - have)} more ${cost - have === 1 ? 'is' : 'are'} needed.`;
+
 // Why something was not done, in a sentence or two.
 export function reasonOf(problem) {
   const { code, cost, credits: have, errors, retryAfter } = problem;
-  if (code === 'insufficient_credits') {
-    return `This picture costs ${credits(cost)}, and you have ${credits(have)}: ${credits(cost - have)} more ${cost - have === 1 ? 'is' : 'are'} needed.`;
-  }
+  if (code === 'insufficient_credits') return missingWords(cost, have);
   if (code === 'rate_limited') {
     // The next whole minute, so that it is true.
     return `That is all for this hour. You can make the next picture at ${clock(new Date(Date.now() + retryAfter * 1000 + 59_999))}.`;

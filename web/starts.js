@@ -1,6 +1,6 @@
 // What a picture starts from: nothing but words, her character, or one of her uploads, and how a file becomes one of those.
 
-import { announce, logOutAndLeave } from '/account.js';
+import { announce, hasEnded } from '/account.js';
 import { apiFetch } from '/auth.js';
 import { askOptions, onOptions, options, reasonOf } from '/purse.js';
 
@@ -19,7 +19,7 @@ const sentBefore = JSON.parse(sessionStorage.getItem(sentKey)) ?? [];
 
 const rejections = {
   image_too_large: 'This picture has too many pixels for us. Please make it smaller and try again.',
-  image_invalid: 'This file is broken, or not a picture.',
+  image_invalid: 'This file is broken, or not a picture. Please choose another.',
   not_what_it_claims: 'This file is another kind of picture than its name says. Please save it anew as JPEG or PNG.',
 };
 
@@ -156,7 +156,7 @@ function upload(file) {
       const body = { filename: name, content_type: file.type, size: file.size };
       form = await apiFetch('/uploads', { method: 'POST', body });
     } catch (problem) {
-      if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+      if (hasEnded(problem)) return;
       return stopped(row, reasonOf(problem), { again: start });
     }
     if (row.isConnected) send(form);
@@ -168,9 +168,9 @@ function upload(file) {
     // S3 reads no field after the file.
     body.append('file', file);
     request.upload.onprogress = ({ loaded, total }) => showStanding(row, `Uploading, ${Math.floor((100 * loaded) / total)} %`, (100 * loaded) / total);
-    request.onerror = () => stopped(row, 'The upload broke off. Please check your connection.', { again: start });
+    request.onerror = () => stopped(row, 'The upload broke off. Please check your connection and try again.', { again: start });
     request.onload = () => {
-      if (request.status < 200 || request.status > 299) return stopped(row, 'The upload was not accepted.', { again: start });
+      if (request.status < 200 || request.status > 299) return stopped(row, 'The upload was not accepted. Please try again.', { again: start });
       check(id, row, picture);
     };
     showStanding(row, 'Uploading, 0 %', 0);
@@ -206,7 +206,7 @@ function settleChecked() {
       announce(`${name} is ready to be used.`);
     } else if (found?.rejected_code) {
       checking.delete(id);
-      stopped(row, rejections[found.rejected_code] ?? 'This file cannot be used.');
+      stopped(row, rejections[found.rejected_code] ?? 'This file cannot be used. Please choose another.');
     } else if (Date.now() - since > usualCheckMs) {
       showStanding(row, 'Checking takes longer than usual. You may remove it here and go on without it.', null);
     }
@@ -230,7 +230,7 @@ async function ask() {
   try {
     await askOptions();
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
   }
   askLater();
 }

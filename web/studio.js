@@ -1,12 +1,11 @@
 // The studio: what she asks for and what it costs. Her uploads are starts.js's, her pictures jobs.js's.
 
-import { announce, logOutAndLeave } from '/account.js';
-import { apiFetch, requireSession } from '/auth.js';
-import { clearFieldErrors, focusFirstError, forgetErrorsOnInput, setFieldError, whileBusy } from '/form.js';
+import { announce, hasEnded } from '/account.js';
+import { apiFetch, listen, requireSession } from '/auth.js';
+import { clearFieldErrors, focusFirstError, forgetErrorsOnInput, setFieldError, showNotice, whileBusy } from '/form.js';
 import { addJob, loadJobs, newsCame, setListening } from '/jobs.js';
 import { credits } from '/money.js';
-import { askOptions, onOptions, options, reasonOf } from '/purse.js';
-import { listen } from '/realtime.js';
+import { askOptions, missingWords, onOptions, options, reasonOf } from '/purse.js';
 import { chosenStart, resumeChecks, uploadsUnderWay } from '/starts.js';
 
 const longestPrompt = 1000;
@@ -64,16 +63,13 @@ function showCost() {
   const type = chosenType();
   const have = options.credits;
   $('submit').disabled = busy || !type;
-  if (!type) return ($('cost').textContent = 'Nothing can be made at the moment. Please come back later.');
+  if (!type) return ($('cost-words').textContent = 'Nothing can be made at the moment. Please come back later.');
   const cost = type.cost_credits;
-  const verb = (count) => (count === 1 ? 'is' : 'are');
-  $('cost').textContent =
-    have >= cost
-      ? `This costs ${credits(cost)}. You have ${credits(have)}; ${have - cost} ${verb(have - cost)} left afterwards.`
-      : `This costs ${credits(cost)}, and you have ${credits(have)}.`;
-  $('cost').classList.toggle('short', have < cost);
-  // It was refused for too few: now there are enough.
-  if (have >= cost && !$('buy').hidden) $('refusal').hidden = true;
+  const left = have - cost;
+  $('cost-words').textContent =
+    left >= 0 ? `This costs ${credits(cost)}. You have ${credits(have)}; ${left} ${left === 1 ? 'is' : 'are'} left afterwards.` : missingWords(cost, have);
+  $('buy').hidden = left >= 0;
+  for (const name of ['notice', 'bad']) $('cost').classList.toggle(name, left < 0);
 }
 
 onOptions(() => {
@@ -113,30 +109,29 @@ function keyFor(wish) {
   return unanswered.key;
 }
 
-function showRefusalWords(words, { buy = false } = {}) {
-  $('refusal-words').textContent = words;
-  $('buy').hidden = !buy;
-  $('refusal').hidden = false;
+function showRefusalWords(words) {
+  showNotice($('refusal'), words, { bad: true });
   $('refusal').scrollIntoView({ block: 'nearest' });
 }
 
-function showRefusal(problem) {
-  const { code, errors } = problem;
-  const field = errors.find(({ pointer }) => pointer === '#/prompt');
+async function showRefusal(problem) {
+  const field = problem.errors.find(({ pointer }) => pointer === '#/prompt');
   if (field) {
     setFieldError($('prompt'), `This ${field.detail}.`);
     return focusFirstError(form);
   }
-  showRefusalWords(reasonOf(problem), { buy: code === 'insufficient_credits' });
-  // It was refused for something that this page does not show yet.
-  if (problem.status === 402 || problem.status === 422) askOptions().catch(() => {});
+  // It may have been refused for something that this page does not show yet.
+  if (problem.status === 402 || problem.status === 422) await askOptions().catch(() => {});
+  // What is missing is said above, where the way to more is.
+  if (problem.code === 'insufficient_credits' && !$('buy').hidden) return $('buy').focus();
+  showRefusalWords(reasonOf(problem));
 }
 
 form.addEventListener('submit', async (event) => {
   event.preventDefault();
   if ($('submit').disabled) return;
   clearFieldErrors(form);
-  $('refusal').hidden = true;
+  showNotice($('refusal'), '');
   if (uploadsUnderWay()) return showRefusalWords('Your upload is not ready yet. Please wait a moment, or remove it.');
   const { start, ...presets } = Object.fromEntries(new FormData(form));
   const wish = { ...presets, ...chosenStart(), prompt: inOneLine($('prompt').value).trim() };
@@ -150,7 +145,7 @@ form.addEventListener('submit', async (event) => {
       card.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
     });
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
     if (problem.status >= 400 && problem.status < 500) unanswered = null;
     showRefusal(problem);
   } finally {
@@ -161,13 +156,25 @@ form.addEventListener('submit', async (event) => {
 
 /* Start */
 
+function greet({ user }) {
+  $('account-email').textContent = user.email ?? '';
+  draftKey = `sweetheart.prompt.${user.id}`;
+  $('prompt').value = sessionStorage.getItem(draftKey) ?? '';
+  showCount();
+}
+
 async function load() {
   try {
+    const session = await requireSession();
+    if (!session) return;
+    greet(session);
     await Promise.all([askOptions(), loadJobs()]);
     resumeChecks();
     show('studio');
+    // Where Realtime is: hosted Supabase, not one machine.
+    if (window.SWEETHEART.realtime) listen(`generation-jobs:${session.user.id}`, { onNews: newsCame, onJoined: setListening });
   } catch (problem) {
-    if (problem.code === 'unauthenticated') return logOutAndLeave('session-ended');
+    if (hasEnded(problem)) return;
     $('problem').textContent = reasonOf(problem);
     show('problem');
     announce(`Your pictures did not load. ${reasonOf(problem)}`);
@@ -180,17 +187,4 @@ $('reload').addEventListener('click', async () => {
   if ($('view-problem').hidden) $('main').focus();
 });
 
-try {
-  const session = await requireSession();
-  if (session) {
-    $('account-email').textContent = session.user.email ?? '';
-    draftKey = `sweetheart.prompt.${session.user.id}`;
-    $('prompt').value = sessionStorage.getItem(draftKey) ?? '';
-    showCount();
-    await load();
-    if (window.SWEETHEART.realtime) listen(session.user.id, { onNews: newsCame, onJoined: setListening });
-  }
-} catch (problem) {
-  $('problem').textContent = reasonOf(problem);
-  show('problem');
-}
+load();

@@ -18,6 +18,7 @@ await mkdir(join(folder, 'vendor'));
 await cp(SUPABASE_JS, join(folder, 'vendor/supabase.js'));
 await writeFile(
   join(folder, 'config.js'),
-  configScript({ supabaseUrl: SUPABASE_URL, supabaseKey: SUPABASE_PUBLISHABLE_KEY, apiUrl: API_URL.replace(/\/$/, '') }),
+  // Hosted Supabase has Realtime; @supabase/lite has none.
+  configScript({ supabaseUrl: SUPABASE_URL, supabaseKey: SUPABASE_PUBLISHABLE_KEY, apiUrl: API_URL.replace(/\/$/, ''), realtime: true }),
 );
 console.log(`The pages are in ${folder}. The web server must answer /dashboard with dashboard.html, and so on (docs/OPERATIONS.md).`);

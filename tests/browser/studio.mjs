@@ -2,12 +2,17 @@
 // and the database are real; the sandbox stands in for the image models.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { awsClient } from '../../local/stack/storage.mjs';
-import { api, arm, sandbox } from './house.mjs';
-import { askForHer, button, herPicture, look, says, view, visitDashboard } from './person.mjs';
+import { api, arm, publishableKey, sandbox, web } from './house.mjs';
+import { askForHer, button, herPicture, look, says, view, visit, visitDashboard } from './person.mjs';
 
 const require = createRequire(new URL('../../local/package.json', import.meta.url));
 const sharp = require('sharp');
@@ -244,16 +249,44 @@ test('with too few credits it is said what is missing, and where there are more'
     await askFor(page, 'Three swans');
     await has(page, '1 credit');
     await page.getByRole('radio', { name: 'High quality' }).check();
-    await says(page, 'This costs 2 credits, and you have 1 credit.');
+    await says(page, 'This costs 2 credits, and you have 1 credit: 1 credit more is needed.');
+    const way = page.getByRole('link', { name: 'Get credits', description: /1 credit more is needed/ });
+    await way.waitFor();
     await askFor(page, 'Four swans');
-    await says(page, 'This picture costs 2 credits, and you have 1 credit: 1 credit more is needed.');
+    await page.locator('#buy:focus').waitFor();
     await has(page, '1 credit');
     assert.equal(await page.locator('.job').count(), 2);
     await look(page, 'studio-too-few-credits');
-    await page.getByRole('link', { name: 'Get credits' }).click();
-    await page.waitForURL('**/dashboard*');
-    await button(page, 'Buy 10 credits').waitFor();
+
+    await page.setViewportSize({ width: 390, height: 500 });
+    await way.click();
+    await page.locator('#money-heading:focus').waitFor();
+    const { y, height } = await button(page, 'Buy 10 credits').boundingBox();
+    assert.ok(y >= 0 && y + height <= 500, `the button to buy is at ${y}`);
   }));
+
+test('credits that were used elsewhere are missed when the server says so', () =>
+  visitStudio(async (page) => {
+    await asServer('POST', 'rpc/spend_credits', { p_user_id: await userIdOf(page), p_amount: 4, p_business_key: `test:${crypto.randomUUID()}`, p_description: 'Spent' });
+    await askFor(page, 'A fifth swan');
+    await says(page, 'This costs 1 credit, and you have 0 credits: 1 credit more is needed.');
+    await page.locator('#buy:focus').waitFor();
+    await has(page, '0 credits');
+  }));
+
+test('credits that come back while the server is away for a moment are shown when it is there again', () =>
+  visitStudio((page) =>
+    withoutWorkers(async () => {
+      await askFor(page, 'A paper boat');
+      await stands(page, 'A paper boat', 'queued');
+      await has(page, '3 credits');
+      await page.route(`${api}/generation-options`, (route) => route.abort(), { times: 1 });
+      await asServer('POST', 'rpc/cancel_generation_job', { p_user_id: await userIdOf(page), p_job_id: await idOf(page, 'A paper boat') });
+      await stands(page, 'A paper boat', 'cancelled');
+      await has(page, '4 credits');
+      await page.locator('#connection-problem').waitFor({ state: 'hidden' });
+    }),
+  ));
 
 test('who has made enough for this hour is told when she may go on', () =>
   visitStudio(async (page) => {
@@ -320,7 +353,7 @@ test('files that cannot be used are refused before they are sent, or say why aft
 
     await chooseFile(page, { ...product, name: 'liar.jpg', mimeType: 'image/jpeg' }, { ...product, name: 'broken.png', buffer: Buffer.from('no picture') });
     await says(page, 'This file is another kind of picture than its name says. Please save it anew as JPEG or PNG.');
-    await says(page, 'This file is broken, or not a picture.');
+    await says(page, 'This file is broken, or not a picture. Please choose another.');
     await page.getByRole('radio', { name: 'Just words', checked: true }).waitFor();
     await look(page, 'studio-uploads-refused');
     await page.locator('.upload', { hasText: 'liar.jpg' }).getByRole('button', { name: 'Remove' }).click();
@@ -350,10 +383,20 @@ test('a file that is dropped shows itself and its progress at once, and an uploa
     await look(page, 'studio-uploading');
 
     go();
-    await says(page, 'The upload broke off. Please check your connection.');
+    await says(page, 'The upload broke off. Please check your connection and try again.');
     await look(page, 'studio-upload-broken');
     await page.unroute(anyObject, cut);
     await row.getByRole('button', { name: 'Try again' }).click();
+    await page.getByRole('radio', { name: 'handbag.png', checked: true }).waitFor();
+  }));
+
+test('an upload that the bucket refuses is tried again with a new form', () =>
+  visitStudio(async (page) => {
+    const refuse = (route) => route.fulfill({ status: 403, headers: { 'access-control-allow-origin': '*' } });
+    await page.route(`${AWS_ENDPOINT_URL}/**`, refuse, { times: 1 });
+    await chooseFile(page, product);
+    await says(page, 'The upload was not accepted. Please try again.');
+    await page.getByRole('button', { name: 'Try again' }).click();
     await page.getByRole('radio', { name: 'handbag.png', checked: true }).waitFor();
   }));
 
@@ -386,6 +429,32 @@ test('a studio that cannot be loaded says so and loads at the next try', () =>
     await page.unroute(`${api}/generation-jobs`);
     await button(page, 'Try again').click();
     await view(page, 'studio');
+  }));
+
+test('a studio whose session could not be renewed is whole at the next try', () =>
+  visitStudio(async (page, email) => {
+    await prompt(page).fill('A lantern');
+    await page.evaluate(() => {
+      const session = JSON.parse(localStorage.getItem('sweetheart.session'));
+      localStorage.setItem('sweetheart.session', JSON.stringify({ ...session, expires_at: 0 }));
+    });
+    await page.route('**/auth/v1/token*', (route) => route.abort());
+    await page.clock.install();
+    await page.reload();
+    await page.clock.runFor(10_000);
+    await view(page, 'problem');
+    await says(page, 'We cannot reach the server. Please check your connection and try again.');
+    await page.unrouteAll();
+    await button(page, 'Try again').click();
+    await view(page, 'studio');
+    await says(page, email);
+    assert.equal(await prompt(page).inputValue(), 'A lantern');
+  }));
+
+test('the studio is for who is logged in', () =>
+  visit(async (page) => {
+    await page.goto('/studio');
+    await page.waitForURL('**/login');
   }));
 
 test('a server that is away for a moment is said to be, and the picture arrives all the same', () =>
@@ -426,7 +495,6 @@ test('links that no longer work are asked for anew', () =>
     await page.getByRole('button', { name: /^Load it again/ }).click();
     await isPainted(thumb);
   }));
-
 
 test('older pictures are there on demand, and those that are unfinished are watched, too', () =>
   visitStudio(async (page) => {
@@ -485,23 +553,38 @@ test('nobody is asked while nothing is being made, or while nobody looks', () =>
     }),
   ));
 
+// The settings that `make web` writes for hosted Supabase.
+async function hostedConfig() {
+  const folder = await mkdtemp(join(tmpdir(), 'sweetheart-web-'));
+  try {
+    const env = { ...process.env, SUPABASE_URL: web, SUPABASE_PUBLISHABLE_KEY: publishableKey, API_URL: `${api}/` };
+    const script = fileURLToPath(new URL('../../local/stack/pages.mjs', import.meta.url));
+    await promisify(execFile)(process.execPath, [script, join(folder, 'pages')], { env });
+    return await readFile(join(folder, 'pages/config.js'), 'utf8');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
 test('with Realtime the page is told, and asks no more than it must', () =>
   visitStudio((page) =>
     withoutWorkers(async () => {
-      await page.route('**/config.js', async (route) => {
-        const response = await route.fetch();
-        await route.fulfill({ response, body: `${await response.text()}window.SWEETHEART.realtime = true;` });
-      });
-      const userId = await userIdOf(page);
-      const topic = `realtime:generation-jobs:${userId}`;
+      const config = await hostedConfig();
+      await page.route('**/config.js', (route) => route.fulfill({ contentType: 'text/javascript', body: config }));
+      const topic = `realtime:generation-jobs:${await userIdOf(page)}`;
+      const token = await page.evaluate(() => JSON.parse(localStorage.getItem('sweetheart.session')).access_token);
+      const tell = (event, payload, ref = null) => socket.send(JSON.stringify([null, ref, topic, event, payload]));
       let socket;
-      // Supabase's Realtime, which is not on this machine: it joins who has a token.
+      let joins = 0;
+      // Supabase's Realtime, which is not on this machine: it lets her into her own channel.
       await page.routeWebSocket(/\/realtime\/v1\/websocket/, (opened) => {
         socket = opened;
         opened.onMessage((text) => {
-          const { topic: about, event, payload, ref } = JSON.parse(text);
-          const welcome = event === 'heartbeat' || (about === topic && payload.config.private && payload.access_token.split('.').length === 3);
-          opened.send(JSON.stringify({ topic: about, event: 'phx_reply', payload: { status: welcome ? 'ok' : 'error', response: {} }, ref }));
+          const [join, ref, about, event, payload] = JSON.parse(text);
+          const joining = event === 'phx_join' && about === topic && payload.config.private && payload.access_token === token;
+          if (joining) joins += 1;
+          const status = event === 'heartbeat' || joining ? 'ok' : 'error';
+          opened.send(JSON.stringify([join, ref, about, 'phx_reply', { status, response: {} }]));
         });
       });
       // The first question is the page's own, the second comes of having joined.
@@ -519,8 +602,15 @@ test('with Realtime the page is told, and asks no more than it must', () =>
       assert.equal(asked.length, 0);
       const id = await idOf(page, 'A kite');
       await asServer('POST', 'rpc/claim_generation_job', { p_job_id: id, p_token: crypto.randomUUID(), p_lease_seconds: 100 });
-      socket.send(JSON.stringify({ topic, event: 'broadcast', payload: { type: 'broadcast', event: 'job', payload: { id, status: 'processing' } }, ref: null }));
+      tell('broadcast', { type: 'broadcast', event: 'job', payload: { id, status: 'processing' } });
       await stands(page, 'A kite', 'processing');
+
+      // A channel that the server closes is joined again, and what happened meanwhile asked for.
+      const again = page.waitForResponse(`${api}/generation-jobs`);
+      tell('phx_close', {});
+      await page.clock.runFor(10_000);
+      await again;
+      assert.equal(joins, 2);
     }),
   ));
 
