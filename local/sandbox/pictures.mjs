@@ -52,7 +52,8 @@ export function pictures({ faults, url, stopped, log }) {
 
   app.get('/files/:id/out-0.webp', async (c) => {
     const id = c.req.param('id');
-    const { image, said } = kept.get(id) ?? { said: '' };
+    const picture = kept.get(id) ?? { said: '' };
+    const { image, said } = picture;
     const fault = FAULTS.find((one) => faults.strikes(one, said));
     if (fault) log(`${id}: ${fault}`);
     if (fault === 'image_server_error') return c.text('Internal Server Error', 500);
@@ -60,7 +61,7 @@ export function pictures({ faults, url, stopped, log }) {
 
     const webp = { 'content-type': 'image/webp' };
     if (fault === 'image_not_an_image') return c.body('<!doctype html><title>Nothing here</title><p>No picture.', 200, webp);
-    if (fault === 'image_large') return c.body(await large(image), 200, { 'content-type': 'image/jpeg' });
+    if (fault === 'image_large') return c.body(await (picture.large ??= large(image)), 200, { 'content-type': 'image/jpeg' });
     if (fault === 'image_huge') {
       c.header('content-type', 'image/webp');
       return stream(c, async (out) => {

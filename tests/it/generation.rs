@@ -513,9 +513,13 @@ async fn an_output_that_is_no_picture_gives_the_credits_back() {
 #[tokio::test]
 async fn a_picture_of_fifty_megapixels_is_brought_in_bounded_memory() {
     let (bench, (user, job)) = (Bench::new().await, asked(json!({})).await);
-    arm("image_large", 1, job).await;
+    arm("image_large", 2, job).await;
     bench.work(job).await;
     settled(job).await;
+    // It takes the sandbox seconds to make it, and the worker waits for no server that long.
+    let link = predictions(Some(job)).await[0]["output"][0].as_str().unwrap().to_owned();
+    let http = http_client::client(Duration::from_secs(60)).unwrap();
+    http.get(link).send().await.unwrap().error_for_status().unwrap();
     let worker = Worker::run("process-generation-job", &queued(&json!({ "job_id": job })), &[]).await;
     assert_eq!(worker.answer().await, json!({ "batchItemFailures": [] }));
     let (done, peak) = (row(job).await, worker.peak_memory());
