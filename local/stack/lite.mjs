@@ -20,6 +20,8 @@ const seed = await readFile('supabase/seed.sql', 'utf8').catch((error) => (error
 if (seed) await app.connection.exec(seed);
 
 const server = serve({ fetch: (request) => app.fetch(request), port: app.config.api.port, hostname: '127.0.0.1' });
+// Longer than the functions keep a connection: one that closes while a request is on its way looks like a database that fails.
+server.keepAliveTimeout = 120_000;
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {
     server.close();
