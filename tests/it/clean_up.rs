@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use clean_up::Task;
 use serde_json::json;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
@@ -12,6 +13,9 @@ use crate::{
     stack::{User, clean_up as function, database, setting},
     worker::Worker,
 };
+
+/// clean-up takes whatever has had its time, whosever it is, so tests that count on what is left run one after another.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// The task as the schedule sends it.
 fn task(name: &str) -> Task {
@@ -85,6 +89,7 @@ async fn output(user: &User, days: i32) -> (Uuid, [String; 3]) {
 
 #[tokio::test]
 async fn uploads_of_thirty_days_go_with_their_objects_and_everything_else_stays() {
+    let _alone = ALONE.lock().await;
     let deps = function(|_| {});
     let user = User::new().await;
     let (old, young, used) = (upload(&user, 31).await, upload(&user, 29).await, upload(&user, 90).await);
@@ -113,6 +118,7 @@ async fn uploads_of_thirty_days_go_with_their_objects_and_everything_else_stays(
 
 #[tokio::test]
 async fn there_may_be_more_than_fit_into_one_batch() {
+    let _alone = ALONE.lock().await;
     let user = User::new().await;
     let insert = "insert into public.assets (user_id, content_type, created_at)
                   select $1, 'image/png', now() - interval '31 days' from generate_series(1, 520)";
@@ -134,6 +140,7 @@ async fn there_may_be_more_than_fit_into_one_batch() {
 
 #[tokio::test]
 async fn who_deletes_her_account_leaves_no_objects() {
+    let _alone = ALONE.lock().await;
     let user = User::new().await;
     upload(&user, 0).await;
     output(&user, 0).await;
@@ -145,6 +152,7 @@ async fn who_deletes_her_account_leaves_no_objects() {
 
 #[tokio::test]
 async fn killed_between_rows_and_objects_the_next_one_finds_what_is_left() {
+    let _alone = ALONE.lock().await;
     let user = User::new().await;
     upload(&user, 31).await;
     // Objects are removed before their keys are forgotten, and rows go before both.
