@@ -271,9 +271,14 @@ declare
   due jsonb;
 begin
   for stuck in
-    select id from public.generation_jobs
-     where finished_at is null and deadline_at < now() - interval '15 minutes' and coalesce(lease_until, now()) <= now()
-     order by deadline_at limit p_limit for update skip locked
+    with late as materialized (
+      select id, user_id from public.generation_jobs
+       where finished_at is null and deadline_at < now() - interval '15 minutes' and coalesce(lease_until, now()) <= now()
+       order by deadline_at limit p_limit for update skip locked
+    )
+    -- User by user: of two who sweep at once, each with jobs of the same users, none holds a balance that the other waits for
+    -- while it waits itself.
+    select id from late order by user_id
   loop
     perform public.end_generation_job(stuck.id, 'failed', 'timed_out', 'It took too long. Your credits are back.');
     failed := failed + 1;
