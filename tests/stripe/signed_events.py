@@ -199,7 +199,7 @@ def cases():
     spaced = json.dumps(event("product.created", product), indent=2, ensure_ascii=False) + "\n"
     yield case("with line breaks, blanks and letters beyond ASCII", signed(spaced), spaced)
     yield case("the same as base64", signed(spaced), spaced, as_base64=True)
-    yield case("299 s old", signed(body, age=299), body)
+    yield case("290 s old", signed(body, age=290), body)
 
     refused = dict(status=401, code="unauthenticated")
     yield case("301 s old", signed(body, age=301), body, **refused)
@@ -207,7 +207,7 @@ def cases():
     yield case("one byte changed", good, body.replace("created", "creased", 1), **refused)
     yield case("one byte more", good, body + " ", **refused)
     yield case("written otherwise", good, json.dumps(json.loads(body), indent=2), **refused)
-    yield case("another time", good.replace(t, f"t={int(time.time()) - 1}"), body, **refused)
+    yield case("another time", good.replace(t, f"t={int(t[2:]) - 1}"), body, **refused)
     yield case("only v0", good.replace("v1=", "v0="), body, **refused)
     yield case("v2", good.replace("v1=", "v2="), body, **refused)
     yield case("no time", v1(good), body, **refused)
