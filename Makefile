@@ -40,8 +40,9 @@ check: $(tools) $(venv) ## formatting, lints, docs, templates
 	$(bin)/cfn-lint template.yaml
 	$(bin)/openapi-spec-validator docs/openapi.yaml
 
-bench: ## what the largest pictures cost in memory and time (docs/BENCHMARKS.md)
+bench: $(tools) ## what the largest pictures cost, and what a page of the grid touches (docs/BENCHMARKS.md)
 	cargo run --release -p imaging --example peak
+	node local/bench/grid.mjs
 
 event: $(venv) ## sends one event to its function, beside `make dev`: EVENT=events/create-influencer/accepted.json
 	@node local/stack/event.mjs $(EVENT)

@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 
 let leaving = false;
 
-async function logOutAndLeave(note) {
+export async function logOutAndLeave(note) {
   leaving = true;
   await logOut();
   location.replace(`/login?note=${note}`);
@@ -44,6 +44,7 @@ export function announce(message) {
 const words = {
   workflow_unavailable: 'Our studio cannot be reached at the moment. What you wrote is kept: please try again shortly.',
   database_unavailable: 'We cannot get at your data at the moment. Nothing is lost: please try again shortly.',
+  storage_unavailable: 'We cannot get at your pictures at the moment. Nothing is lost: please try again shortly.',
   stripe_unavailable: 'The payment service cannot be reached at the moment. Nothing was charged: please try again shortly.',
   invalid_fields: 'Please have another look at what is marked.',
   no_billing_account: 'There is nothing to manage yet: nothing was bought with this account.',

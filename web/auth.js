@@ -1,11 +1,18 @@
-// The one place that knows supabase-js: who is signed in, and how a request to our API carries that.
+// Who is signed in, and how a request to our API carries that. The one place that knows supabase-js; clerk.js beside it knows
+// Clerk, which takes the place of Supabase Auth where config.js says so.
 //
 // Everything here fails with a Problem, whose message is a sentence that a person may read and whose code a page can
 // act upon.
 
+import * as clerk from '/clerk.js';
+
 const { supabaseUrl, supabaseKey, apiUrl } = window.SWEETHEART;
 
+export const usesClerk = Boolean(window.SWEETHEART.clerk);
+
 const sessionKey = 'sweetheart.session';
+// In this tab somebody went to Google: what comes back is hers, and not a link that somebody else made up.
+const awayKey = 'sweetheart.away';
 
 // API Gateway gives up after thirty.
 const apiTimeoutMs = 35_000;
@@ -80,6 +87,15 @@ function problemFromAuth(error) {
   });
 }
 
+// Whatever fails in between, Clerk's script or its server.
+const byClerk = (work) =>
+  work.catch((error) => {
+    throw error instanceof Problem ? error : unreachable();
+  });
+
+export const goToSignIn = () => byClerk(clerk.goToSignIn());
+export const goToSignUp = () => byClerk(clerk.goToSignUp());
+
 const confirmationUrl = () => new URL('/redirect', location.origin).href;
 
 // What is promised, or undefined when it takes longer.
@@ -103,6 +119,37 @@ export async function resendConfirmation(email) {
   if (error) throw problemFromAuth(error);
 }
 
+// Where to click for Google, or null where the project does not offer it.
+export async function googleUrl() {
+  try {
+    const response = await fetch(`${supabaseUrl}/auth/v1/settings`, { headers: { apikey: supabaseKey } });
+    const { external } = await response.json();
+    if (external?.google !== true) return null;
+  } catch {
+    return null;
+  }
+  const url = new URL('/auth/v1/authorize', supabaseUrl);
+  url.search = new URLSearchParams({ provider: 'google', redirect_to: confirmationUrl() });
+  return url.href;
+}
+
+export const goingToGoogle = () => sessionStorage.setItem(awayKey, 'google');
+
+// What Google and Supabase brought along in the address, for who went there from this tab: null, or who is signed in from now
+// on, or else why not in their own words.
+export async function googleResult() {
+  if (!sessionStorage.getItem(awayKey)) return null;
+  sessionStorage.removeItem(awayKey);
+  // Errors come in the query, the fragment, or both.
+  const brought = new URLSearchParams(location.hash.slice(1));
+  const told = brought.has('error') ? brought : new URLSearchParams(location.search);
+  if (told.has('error')) return { signedIn: false, code: told.get('error'), reason: told.get('error_description') };
+  const [access_token, refresh_token] = [brought.get('access_token'), brought.get('refresh_token')];
+  if (!access_token || !refresh_token) return null;
+  const { error } = await supabase.auth.setSession({ access_token, refresh_token });
+  return error ? { signedIn: false, code: error.code, reason: problemFromAuth(error).message } : { signedIn: true };
+}
+
 // What the link in the confirmation mail brought along in the address: null, or whether it worked.
 export function confirmationResult() {
   const brought = new URLSearchParams(location.hash.slice(1));
@@ -118,11 +165,17 @@ export async function logIn(email, password) {
 
 // Ends this session, and forgets it here even when the server does not answer: "log out" must never fail.
 export async function logOut() {
-  await within(logOutTimeoutMs, supabase.auth.signOut({ scope: 'local' }));
+  const ending = usesClerk ? clerk.logOut().catch(() => {}) : supabase.auth.signOut({ scope: 'local' });
+  await within(logOutTimeoutMs, ending);
   localStorage.removeItem(sessionKey);
 }
 
 export function onLogOut(callback) {
+  if (usesClerk) {
+    // A page that cannot reach Clerk says so when it asks who is there.
+    clerk.onLogOut(callback).catch(() => {});
+    return;
+  }
   supabase.auth.onAuthStateChange((event) => {
     if (event === 'SIGNED_OUT') callback();
   });
@@ -130,6 +183,11 @@ export function onLogOut(callback) {
 
 // The session, or null when nobody is logged in. An expired one is refreshed on the way.
 export async function session() {
+  if (usesClerk) {
+    const current = await within(sessionTimeoutMs, byClerk(clerk.session()));
+    if (current === undefined) throw unreachable();
+    return current;
+  }
   const answer = await within(sessionTimeoutMs, supabase.auth.getSession());
   if (!answer || answer.error?.name === 'AuthRetryableFetchError') throw unreachable();
   return answer.data.session;
@@ -163,6 +221,11 @@ export async function listen(topic, { onNews, onJoined }) {
 }
 
 async function refreshedToken() {
+  if (usesClerk) {
+    const token = await byClerk(clerk.refreshedToken());
+    if (!token) throw unauthenticated();
+    return token;
+  }
   const { data, error } = await supabase.auth.refreshSession();
   if (error?.name === 'AuthRetryableFetchError') throw unreachable();
   if (error) throw unauthenticated();

@@ -1,6 +1,6 @@
 // What the forms share: errors beside their fields, showing a password, and the button that sends the mail again.
 
-import { resendConfirmation } from '/auth.js';
+import { goingToGoogle, googleUrl, resendConfirmation, usesClerk } from '/auth.js';
 
 // Supabase sends at most one mail a minute to one address.
 const secondsBetweenMails = 60;
@@ -93,4 +93,28 @@ export async function resend(button, email, notice) {
   } catch (problem) {
     showNotice(notice, problem.message, { bad: true });
   }
+}
+
+// The ways in besides the form: Google beside it where the project offers that, Clerk in its place where the pages are set so.
+// `goToClerk` leaves for Clerk's page.
+export async function offerOtherWays(form, goToClerk) {
+  const $ = (id) => document.getElementById(id);
+  if (usesClerk) {
+    form.hidden = true;
+    $('with-clerk').hidden = false;
+    $('clerk').addEventListener('click', async () => {
+      showNotice($('clerk-problem'), '');
+      try {
+        await whileBusy($('clerk'), 'One moment…', goToClerk);
+      } catch (problem) {
+        showNotice($('clerk-problem'), problem.message, { bad: true });
+      }
+    });
+    return;
+  }
+  const url = await googleUrl();
+  if (!url) return;
+  $('google').href = url;
+  $('google').addEventListener('click', goingToGoogle);
+  $('other-ways').hidden = false;
 }

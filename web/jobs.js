@@ -6,8 +6,10 @@ import { announce, hasEnded } from '/account.js';
 import { apiFetch } from '/auth.js';
 import { paint } from '/blurhash.js';
 import { showNotice, whileBusy } from '/form.js';
-import { credits, dayAndTime } from '/money.js';
+import { publish } from '/images.js';
+import { dayAndTime, number } from '/money.js';
 import { askOptions, options, reasonOf, setCredits } from '/purse.js';
+import { isOpen, order, short, standingOf } from '/standing.js';
 import { nameOf } from '/starts.js';
 
 const shortestPollMs = 1000;
@@ -17,26 +19,14 @@ const listeningPollMs = 60_000;
 
 const $ = (id) => document.getElementById(id);
 
-// By id: {job, card, tries}.
+// By id: {job, card, tries, sharedAt}. `sharedAt` is when the server last told what came of sharing it.
 const shown = new Map();
 
 let next = null;
 
-// A job moves on, never back: an older answer must not paint over a newer one.
-const order = { pending: 0, queued: 1, processing: 2, completed: 3, failed: 3, cancelled: 3 };
-const isOpen = ({ status }) => order[status] < 3;
 const openOnes = () => [...shown.values()].map(({ job }) => job).filter(isOpen);
 
-const short = (text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
-
 /* A card */
-
-const standings = { pending: 'Waiting for its turn', queued: 'Waiting for its turn', processing: 'Being made', completed: 'Ready', failed: 'Not made' };
-
-function standingOf({ status, progress, cost_credits: cost }) {
-  if (status === 'cancelled') return `Cancelled. ${credits(cost)} ${cost === 1 ? 'is' : 'are'} back.`;
-  return status === 'processing' && progress ? `Being made, ${progress} %` : standings[status];
-}
 
 function newCard(id) {
   const card = $('job').content.cloneNode(true).firstElementChild;
@@ -51,7 +41,7 @@ function newCard(id) {
 }
 
 function showJob({ job, card }) {
-  const { id, status, prompt, progress, failure, output } = job;
+  const { id, status, prompt, progress, failure, output, image } = job;
   const bar = card.querySelector('progress');
   const canvas = card.querySelector('canvas');
   const open = card.querySelector('.job-open');
@@ -73,11 +63,18 @@ function showJob({ job, card }) {
   if (output?.blurhash) paint(canvas, output.blurhash);
   if (output) open.firstElementChild.src = output.thumb_url;
 
-  showProblem(card, failure?.message ?? '');
+  card.querySelector('.job-shared').textContent = image?.published && !image.hidden_reason ? sharedWords(image) : '';
+  card.querySelector('.job-shared').hidden = !image?.published || Boolean(image.hidden_reason);
+
+  showProblem(card, failure?.message ?? (image?.hidden_reason ? `An admin hid this: ${image.hidden_reason}` : ''));
   if (status === 'pending' || status === 'queued') showAct(card, 'Cancel', () => cancel(id));
   else if (status === 'failed') showAct(card, 'Try again', () => retry(id));
+  else if (image?.published) showAct(card, 'Take back', () => share(id, false));
+  else if (image && !image.hidden_reason) showAct(card, 'Share', () => share(id, true));
   else showAct(card, '', null);
 }
+
+const sharedWords = ({ likes_count: count }) => `In the grid, ${number(count)} ${count === 1 ? 'like' : 'likes'}`;
 
 function showProblem(card, words) {
   const problem = card.querySelector('.job-problem');
@@ -115,19 +112,20 @@ async function thumbFailed(id) {
 /* The list */
 
 // What a card shows that may change.
-const visible = ['status', 'progress', 'created_at'];
+const visible = ({ status, progress, created_at, image }) => JSON.stringify([status, progress, created_at, image]);
 
-// Takes what the server says of jobs; answers whether one of them is new here, or has moved on.
-function merge(jobs) {
+// Takes what the server says of jobs that were asked for at `asOf`; answers whether one of them is new here, or has moved on.
+function merge(jobs, asOf = performance.now()) {
   let news = false;
   for (const job of jobs) {
-    const one = shown.get(job.id) ?? { job: null, card: newCard(job.id), tries: 0 };
+    const one = shown.get(job.id) ?? { job: null, card: newCard(job.id), tries: 0, sharedAt: 0 };
     const before = one.job;
     if (before && order[job.status] < order[before.status]) continue;
     // The links that it came with first are kept, so that nothing is loaded twice.
     one.job = { ...job, output: before?.output ?? job.output };
+    if (asOf < one.sharedAt) one.job.image = before.image;
     shown.set(job.id, one);
-    if (!before || visible.some((member) => before[member] !== job[member])) showJob(one);
+    if (!before || visible(before) !== visible(one.job)) showJob(one);
     if (!before) place(one);
     else if (before.status !== job.status) announceEnd(job);
     news ||= before?.status !== job.status;
@@ -216,6 +214,8 @@ async function act(id, label, work) {
   } catch (problem) {
     if (hasEnded(problem)) return;
     if (problem.status === 409) await refresh(id);
+    // The card says why by now.
+    if (problem.code === 'image_hidden') return announce(card.querySelector('.job-problem').textContent);
     showProblem(card, reasonOf(problem));
     announce(reasonOf(problem));
     card.querySelector('.job-buy').hidden = problem.code !== 'insufficient_credits';
@@ -240,6 +240,16 @@ function retry(id) {
     announce(known ? 'This was tried again already.' : 'It is being tried again.');
     card.focus();
     card.scrollIntoView({ block: 'nearest' });
+  });
+}
+
+function share(id, wanted) {
+  return act(id, wanted ? 'Sharing…' : 'Taking it back…', async () => {
+    const one = shown.get(id);
+    await publish(one.job.image.id, wanted);
+    one.job.image = { ...one.job.image, published: wanted };
+    one.sharedAt = performance.now();
+    announce(wanted ? 'Everybody can see it in the grid now.' : 'It is no longer in the grid.');
   });
 }
 
@@ -280,8 +290,9 @@ function poll() {
 async function askAll() {
   missed = false;
   try {
+    const asOf = performance.now();
     const { jobs } = await apiFetch('/generation-jobs');
-    moved = merge(jobs) || moved;
+    moved = merge(jobs, asOf) || moved;
     const listed = new Set(jobs.map(({ id }) => id));
     const beyond = openOnes().filter(({ id }) => !listed.has(id));
     moved = merge(await Promise.all(beyond.map(({ id }) => apiFetch(`/generation-jobs/${id}`)))) || moved;

@@ -1,10 +1,11 @@
-import { Problem, confirmationResult, logIn, skipIfLoggedIn } from '/auth.js';
+import { Problem, confirmationResult, goToSignIn, logIn, skipIfLoggedIn } from '/auth.js';
 import {
   checkEmail,
   clearFieldErrors,
   focusFirstError,
   forgetErrorsOnInput,
   letPasswordBeShown,
+  offerOtherWays,
   resend,
   setFieldError,
   showNotice,
@@ -18,6 +19,7 @@ const { email, password } = form.elements;
 const notes = {
   confirmed: 'Your e-mail is confirmed. You can log in now.',
   'logged-out': 'You are logged out. See you soon.',
+  left: 'Your account is deleted. Goodbye, and thank you for having been here.',
   'session-ended': 'You have been logged out. Please log in again.',
 };
 
@@ -58,6 +60,8 @@ forgetErrorsOnInput(form);
 
 email.value = localStorage.getItem('sweetheart.email') ?? '';
 showNotice($('note'), notes[new URLSearchParams(location.search).get('note')] ?? '');
+
+offerOtherWays(form, goToSignIn);
 
 // A confirmation link may end at the site's root, which leads here: the answer it brought belongs to /redirect.
 if (confirmationResult()) location.replace(`/redirect${location.hash}`);

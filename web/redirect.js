@@ -1,6 +1,6 @@
-// Where the link in the confirmation mail ends: Supabase has confirmed the address, or says why not.
+// Where the link in the confirmation mail ends: Supabase has confirmed the address, or says why not. And the way back from Google.
 
-import { confirmationResult } from '/auth.js';
+import { confirmationResult, googleResult } from '/auth.js';
 import { checkEmail, clearFieldErrors, focusFirstError, forgetErrorsOnInput, resend, showNotice } from '/form.js';
 
 // Time to read one line; the button does not make anybody wait.
@@ -28,6 +28,14 @@ function showFailed(code) {
   $('failed-heading').focus();
 }
 
+function showRefused({ code, reason }) {
+  document.title = 'Google did not sign you in · Sweetheart';
+  $('refused-reason').textContent =
+    code === 'access_denied' ? 'You did not agree at Google. Nothing was changed.' : (reason ?? 'It did not say why. Please try again.');
+  $('view-refused').hidden = false;
+  $('refused-heading').focus();
+}
+
 form.addEventListener('submit', (event) => {
   event.preventDefault();
   clearFieldErrors(form);
@@ -37,10 +45,14 @@ form.addEventListener('submit', (event) => {
 });
 forgetErrorsOnInput(form);
 
-const result = confirmationResult();
+const confirmation = confirmationResult();
+const google = googleResult();
 // The fragment carries a session: it must not stay in the address bar or the history.
 history.replaceState(null, '', location.pathname);
 
-if (!result) location.replace('/login');
-else if (result.confirmed) showConfirmed();
-else showFailed(result.code);
+const back = await google;
+if (back?.signedIn) location.replace('/dashboard');
+else if (back) showRefused(back);
+else if (!confirmation) location.replace('/login');
+else if (confirmation.confirmed) showConfirmed();
+else showFailed(confirmation.code);

@@ -1,4 +1,4 @@
-import { Problem, maxPasswordBytes, minPasswordLength, signUp, skipIfLoggedIn } from '/auth.js';
+import { Problem, goToSignUp, maxPasswordBytes, minPasswordLength, signUp, skipIfLoggedIn } from '/auth.js';
 import {
   checkEmail,
   clearFieldErrors,
@@ -6,6 +6,7 @@ import {
   focusFirstError,
   forgetErrorsOnInput,
   letPasswordBeShown,
+  offerOtherWays,
   resend,
   setFieldError,
   showNotice,
@@ -88,4 +89,5 @@ letPasswordBeShown($('show-password'), password);
 forgetErrorsOnInput(form);
 showPasswordLength();
 
+offerOtherWays(form, goToSignUp);
 skipIfLoggedIn();

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { listen } from '../stack/listen.mjs';
+import { clerk } from './clerk.mjs';
 import { fal } from './fal.mjs';
 import { FAULTS, Faults } from './faults.mjs';
 import { inbox } from './inbox.mjs';
@@ -34,6 +35,10 @@ function home({ faults, webUrl }) {
             n8n, Replicate, fal and Stripe answer here as they do in their clouds. Pictures are drawn instead of rendered, and no money moves: what
             was bought, and what time and banks do to it, is on <a href="/stripe">Stripe's page</a>. Mails that Supabase would send lie in the
             <a href="/inbox">inbox</a>. The app itself is at <a href="${webUrl}/sign-up">${webUrl}/sign-up</a>.
+          </p>
+          <p>
+            Who signs in is known by Supabase. In this browser it may be <a href="${webUrl}/identity/clerk">Clerk</a> instead, or
+            <a href="${webUrl}/identity/supabase">Supabase</a> again.
           </p>
           <h2>What goes wrong next</h2>
           <p class="quiet">Each strikes once, at the next occasion.</p>
@@ -80,6 +85,7 @@ export async function startSandbox({ port, webUrl, n8nWebhookSecret, replicateKe
   const app = new Hono();
   app.route('/', home({ faults, webUrl }));
   app.route('/', inbox({ log }));
+  app.route('/', await clerk({ url, webUrl, log }));
   app.route('/', n8n({ faults, secret: n8nWebhookSecret, replicate: { url, token: replicateKeys.token }, stopped, log }));
   const { app: stripeApp, save } = await stripe({ faults, url, ...stripeKeys, webhookUrl: stripeWebhookUrl, keep: keep && join(keep, 'stripe.json'), stopped, log });
   app.route('/', stripeApp);

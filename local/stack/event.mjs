@@ -96,6 +96,18 @@ async function jobOf(user, { failed }) {
   return job;
 }
 
+// One of her pictures is done, and in the grid.
+async function imageOf(user) {
+  const { id } = await jobOf(user, { failed: false });
+  const picture = { content_type: 'image/png', bytes: 1, width: 2, height: 3, blurhash: null, object_key: `outputs/${user.id}/${id}/original.png`, image_url: 'https://example.com' };
+  await rpc('claim_generation_job', { p_job_id: id, p_token: randomUUID(), p_lease_seconds: 60 });
+  await rpc('complete_generation_job', { p_job_id: id, p_output: JSON.stringify(picture) });
+  const query = `/rest/v1/images?select=id&object_key=eq.${picture.object_key}`;
+  const [image] = await (await fetch(at('supabase', query), { headers: { apikey: keys.supabaseSecret } })).json();
+  await rpc('publish_image', { p_user_id: user.id, p_image_id: image.id, p_published: true });
+  return image;
+}
+
 const name = basename(dirname(file));
 const { user, access_token } = await signUp();
 const values = { access_token, user_id: user.id };
@@ -105,12 +117,15 @@ if (name === 'n8n-callback' || name === 'fetch-image') {
   values.callback_token = callbackToken(influencer);
 }
 if (name === 'fetch-image') values.image_url = await drawnImage();
+if (name === 'erase-account') await rpc('begin_account_deletion', { p_user_id: user.id });
 if (name === 'register-upload') values.object_key = await uploadOf(user);
 
 const aboutJob = ['get-generation-job', 'cancel-generation-job', 'retry-generation-job', 'process-generation-job', 'replicate-webhook'];
 if (aboutJob.includes(name)) {
   values.job_id = (await jobOf(user, { failed: name === 'retry-generation-job' })).id;
 }
+
+if (['publish-image', 'like-image', 'report-image', 'hide-image'].includes(name)) values.image_id = (await imageOf(user)).id;
 
 const fill = (text) => text.replace(/\{\{(\w+)\}\}/g, (whole, key) => values[key] ?? whole);
 let filled = fill(await readFile(file, 'utf8'));

@@ -247,7 +247,7 @@ export async function serveLambda({ port, names, routes, start, mostProcesses, s
   });
 
   // The HTTP API, with the CORS of template.yaml.
-  app.use('*', cors({ origin: siteUrl, allowMethods: ['GET', 'POST', 'DELETE'], allowHeaders: ['authorization', 'content-type', 'idempotency-key'], exposeHeaders: ['retry-after'], maxAge: 3600 }));
+  app.use('*', cors({ origin: siteUrl, allowMethods: ['GET', 'POST', 'PUT', 'DELETE'], allowHeaders: ['authorization', 'content-type', 'idempotency-key'], exposeHeaders: ['retry-after'], maxAge: 3600 }));
   for (const { method, path, name } of routes) {
     app.on(method, path.replace(/\{(\w+)\}/g, ':$1'), async (c) => {
       const pathParameters = path.includes('{') ? c.req.param() : undefined;

@@ -48,6 +48,7 @@ export const QUEUES = {
   'influencer-images': { name: 'fetch-image', batch: 4 },
   uploads: { name: 'register-upload', batch: 1 },
   'generation-jobs': { name: 'process-generation-job', batch: 1 },
+  'account-erasures': { name: 'erase-account', batch: 1 },
 };
 export const MAX_RECEIVE_COUNT = 4;
 const ACCOUNT = '123456789012'; // moto's
@@ -68,6 +69,8 @@ export function functionSettings({ urls, keys }) {
     SUPABASE_PUBLISHABLE_KEY: keys.supabasePublishable,
     SUPABASE_SECRET_KEY: keys.supabaseSecret,
     SUPABASE_JWT_SECRET: keys.supabaseJwt,
+    CLERK_ISSUER: urls.sandbox,
+    CLERK_ORIGINS: urls.web,
     N8N_WEBHOOK_URL: `${urls.sandbox}/webhook/influencer-set-up`,
     N8N_WEBHOOK_SECRET: keys.n8nWebhook,
     CALLBACK_URL: `${urls.functions}/lambda-url/n8n-callback/`,
@@ -79,6 +82,7 @@ export function functionSettings({ urls, keys }) {
     UPLOAD_QUEUE_URL: queueUrl(urls.storage, 'uploads'),
     GENERATION_QUEUE_URL: queueUrl(urls.storage, 'generation-jobs'),
     GENERATION_MAX_RECEIVE_COUNT: `${MAX_RECEIVE_COUNT}`,
+    ERASURE_QUEUE_URL: queueUrl(urls.storage, 'account-erasures'),
     MEDIA_BUCKET: BUCKET,
     MEDIA_BASE_URL: `${urls.storage}/${BUCKET}`,
     IMAGE_HOSTS: 'replicate.delivery',

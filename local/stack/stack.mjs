@@ -94,7 +94,7 @@ export class Stack {
     };
     const startLite = async () => {
       const database = await startDatabase();
-      await start('supabase', startSupabase({ port: ports.supabase, database, urls, keys, programs, log: logOf('supabase'), stopped }));
+      await start('supabase', startSupabase({ port: ports.supabase, database, urls, keys, clerkIssuer: settings.CLERK_ISSUER, programs, log: logOf('supabase'), stopped }));
     };
     const media = temporary ? undefined : join(folder, 'media');
 

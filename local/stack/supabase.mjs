@@ -9,8 +9,8 @@ const INFRA = fileURLToPath(new URL('../../infra', import.meta.url));
 const CONFIG = relative(INFRA, fileURLToPath(new URL('lite.config.mjs', import.meta.url)));
 const LITE = fileURLToPath(new URL('lite.mjs', import.meta.url));
 
-// `database` is {driver, url}.
-export async function startSupabase({ port, database, urls, keys, programs, log, stopped }) {
+// `database` is {driver, url}; `clerkIssuer` whose tokens are taken, too.
+export async function startSupabase({ port, database, urls, keys, clerkIssuer, programs, log, stopped }) {
   const env = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
@@ -23,6 +23,7 @@ export async function startSupabase({ port, database, urls, keys, programs, log,
     SUPABASE_JWT_SECRET: keys.supabaseJwt,
     SUPABASE_PUBLISHABLE_KEY: keys.supabasePublishable,
     SUPABASE_SECRET_KEY: keys.supabaseSecret,
+    CLERK_ISSUER: clerkIssuer,
   };
   const options = { cwd: INFRA, env, log };
   const program = programs.start(process.execPath, [LITE, CONFIG], options);

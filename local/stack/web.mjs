@@ -5,8 +5,10 @@ import { readFile } from 'node:fs/promises';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Hono } from 'hono';
+import { getCookie, setCookie } from 'hono/cookie';
 import { html } from 'hono/html';
 import { proxy } from 'hono/proxy';
+import { clerkPublishableKey, clerkScript } from '../sandbox/clerk.mjs';
 import { listen } from './listen.mjs';
 
 export const PAGES = fileURLToPath(new URL('../../web', import.meta.url));
@@ -42,6 +44,10 @@ const notFound = html`<!doctype html>
 // The settings of the pages, as the script that they load.
 export const configScript = (config) => `window.SWEETHEART = ${JSON.stringify(config)};\n`;
 
+// A page as it is served: its Content-Security-Policy lets scripts in from us alone, and Clerk's with its timer where `clerk` is
+// configured.
+export const pageWith = (clerk, text) => (clerk ? text.replaceAll("script-src 'self'", `script-src 'self' ${new URL(clerk.scriptUrl).origin}; worker-src blob:`) : text);
+
 // Answers {stop} once it listens.
 export async function startWeb({ port, urls, keys }) {
   const app = new Hono();
@@ -61,8 +67,15 @@ export async function startWeb({ port, urls, keys }) {
   app.all('/auth/v1/*', pass);
   app.all('/rest/v1/*', pass);
 
+  // Who knows the people that sign in: Supabase, or the sandbox's Clerk for a browser that went to /identity/clerk.
+  const clerkOf = (c) => (getCookie(c, 'identity') === 'clerk' ? { publishableKey: clerkPublishableKey(urls.sandbox), scriptUrl: clerkScript(urls.sandbox) } : undefined);
+  app.get('/identity/:provider', (c) => {
+    setCookie(c, 'identity', c.req.param('provider'), { httpOnly: true, sameSite: 'Lax' });
+    return c.redirect('/login');
+  });
+
   app.get('/config.js', (c) => {
-    const config = { supabaseUrl: urls.web, supabaseKey: keys.supabasePublishable, apiUrl: urls.functions };
+    const config = { supabaseUrl: urls.web, supabaseKey: keys.supabasePublishable, apiUrl: urls.functions, clerk: clerkOf(c) };
     return c.body(configScript(config), 200, { 'content-type': TYPES['.js'] });
   });
   app.get('/vendor/supabase.js', async (c) => c.body(await readFile(SUPABASE_JS), 200, { 'content-type': TYPES['.js'] }));
@@ -73,7 +86,8 @@ export async function startWeb({ port, urls, keys }) {
     const type = extname(path) || '.html';
     const file = join(PAGES, extname(path) ? path : `${path}.html`);
     const bytes = file.startsWith(PAGES) && type in TYPES ? await readFile(file).catch(() => undefined) : undefined;
-    return bytes ? c.body(bytes, 200, { 'content-type': TYPES[type] }) : c.html(notFound, 404);
+    if (!bytes) return c.html(notFound, 404);
+    return c.body(type === '.html' ? pageWith(clerkOf(c), bytes.toString()) : bytes, 200, { 'content-type': TYPES[type] });
   });
   app.notFound((c) => c.html(notFound, 404));
 

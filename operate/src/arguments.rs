@@ -28,8 +28,11 @@ The operator's tool. It reads the settings of the functions from the environment
   operate jobs
       says how generation jobs stand, what was bought today, and which jobs of the last week failed
 
-  operate redrive [--queue=images|uploads|generation-jobs] [--dry-run]
-      puts the dead letters of one queue, or of all three, back into it
+  operate reports
+      lists the pictures that were reported and that no admin has hidden
+
+  operate redrive [--queue=images|uploads|generation-jobs|erasures] [--dry-run]
+      puts the dead letters of one queue, or of all four, back into it
       --dry-run  only counts them
 
 It ends with 0 when all is well or was mended, with 1 when something remains, and with 2 when it could not be done.
@@ -58,6 +61,8 @@ pub enum Command {
     ReplayUnapplied,
     /// Show how generation jobs stand.
     Jobs,
+    /// Show the pictures that were reported.
+    Reports,
     /// Put dead letters back.
     Redrive {
         /// Of which queue; `None` for all.
@@ -83,6 +88,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<Opti
         ["replay", "--unapplied"] => Ok(Some(Command::ReplayUnapplied)),
         ["replay", event] if !event.starts_with('-') => Ok(Some(Command::Replay { event: event.to_owned() })),
         ["jobs"] => Ok(Some(Command::Jobs)),
+        ["reports"] => Ok(Some(Command::Reports)),
         ["redrive", ref options @ ..] => redrive(options).map(Some),
         ["replay", ..] => bail!("replay takes one event's id (evt_…), or --unapplied"),
         _ => bail!("there is no command \"{}\"; --help lists them", arguments.join(" ")),
@@ -155,6 +161,7 @@ mod tests {
             ("replay evt_1", Command::Replay { event: "evt_1".to_owned() }),
             ("replay --unapplied", Command::ReplayUnapplied),
             ("jobs", Command::Jobs),
+            ("reports", Command::Reports),
             ("redrive", Command::Redrive { queue: None, dry_run: false }),
             ("redrive --dry-run --queue=uploads", Command::Redrive { queue: Some("uploads"), dry_run: true }),
         ] {

@@ -29,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 type ReadSettings = fn(&Settings) -> Result<(), SettingError>;
 
 /// Every function, and how it reads its settings.
-const FUNCTIONS: [(&str, ReadSettings); 20] = [
+const FUNCTIONS: [(&str, ReadSettings); 28] = [
     ("cancel-generation-job", |settings| cancel_generation_job::Config::read(settings).map(drop)),
     ("clean-up", |settings| clean_up::Config::read(settings).map(drop)),
     ("create-checkout-session", |settings| create_checkout_session::Config::read(settings).map(drop)),
@@ -37,16 +37,24 @@ const FUNCTIONS: [(&str, ReadSettings); 20] = [
     ("create-influencer", |settings| create_influencer::Config::read(settings).map(drop)),
     ("create-portal-session", |settings| create_portal_session::Config::read(settings).map(drop)),
     ("create-upload", |settings| create_upload::Config::read(settings).map(drop)),
+    ("delete-account", |settings| delete_account::Config::read(settings).map(drop)),
+    ("erase-account", |settings| erase_account::Config::read(settings).map(drop)),
+    ("export-account", |settings| export_account::Config::read(settings).map(drop)),
     ("fetch-image", |settings| fetch_image::Config::read(settings).map(drop)),
     ("get-credit-history", |settings| get_credit_history::Config::read(settings).map(drop)),
     ("get-dashboard", |settings| get_dashboard::Config::read(settings).map(drop)),
     ("get-generation-job", |settings| get_generation_job::Config::read(settings).map(drop)),
     ("get-generation-options", |settings| get_generation_options::Config::read(settings).map(drop)),
+    ("hide-image", |settings| hide_image::Config::read(settings).map(drop)),
+    ("like-image", |settings| like_image::Config::read(settings).map(drop)),
     ("list-generation-jobs", |settings| list_generation_jobs::Config::read(settings).map(drop)),
+    ("list-images", |settings| list_images::Config::read(settings).map(drop)),
     ("n8n-callback", |settings| n8n_callback::Config::read(settings).map(drop)),
     ("process-generation-job", |settings| process_generation_job::Config::read(settings).map(drop)),
+    ("publish-image", |settings| publish_image::Config::read(settings).map(drop)),
     ("register-upload", |settings| register_upload::Config::read(settings).map(drop)),
     ("replicate-webhook", |settings| replicate_webhook::Config::read(settings).map(drop)),
+    ("report-image", |settings| report_image::Config::read(settings).map(drop)),
     ("retry-generation-job", |settings| retry_generation_job::Config::read(settings).map(drop)),
     ("stripe-webhook", |settings| stripe_webhook::Config::read(settings).map(drop)),
     ("sweep-generation-jobs", |settings| sweep_generation_jobs::Config::read(settings).map(drop)),

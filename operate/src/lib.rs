@@ -8,6 +8,7 @@ mod doctor;
 mod jobs;
 mod money;
 mod queues;
+mod reports;
 
 use std::collections::BTreeMap;
 
@@ -49,6 +50,7 @@ pub async fn run(
         }
         Command::Replay { event } => money::Money::connect(&settings(environment))?.replay(&event, say).await,
         Command::Jobs => jobs::show(&settings(environment), say).await,
+        Command::Reports => reports::show(&settings(environment), say).await,
         Command::Redrive { queue, dry_run } => queues::redrive(&settings(environment), queue, dry_run, say).await,
         Command::ReplayUnapplied => money::Money::connect(&settings(environment))?.replay_unapplied(say).await,
     }

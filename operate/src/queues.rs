@@ -14,8 +14,12 @@ use serde_json::Value;
 use crate::End;
 
 /// The queues by the name that the operator calls them, and the setting that holds their URL.
-pub(crate) const QUEUES: [(&str, &str); 3] =
-    [("images", "IMAGE_QUEUE_URL"), ("uploads", "UPLOAD_QUEUE_URL"), ("generation-jobs", "GENERATION_QUEUE_URL")];
+pub(crate) const QUEUES: [(&str, &str); 4] = [
+    ("images", "IMAGE_QUEUE_URL"),
+    ("uploads", "UPLOAD_QUEUE_URL"),
+    ("generation-jobs", "GENERATION_QUEUE_URL"),
+    ("erasures", "ERASURE_QUEUE_URL"),
+];
 
 /// While it is put back by hand, a dead letter is nobody else's for as long.
 const HOLD_SECONDS: i32 = 30;

@@ -2,7 +2,10 @@
 // screenshots lie in target/screenshots/.
 
 import './entrance.mjs';
+import './identity.mjs';
 import './sweetheart.mjs';
 import './money.mjs';
 import './purchase.mjs';
 import './studio.mjs';
+import './grid.mjs';
+import './leaving.mjs';

@@ -11,7 +11,8 @@ use crate::{
     stack::{User, database, setting},
 };
 
-const VIEWS: [&str; 3] = ["admin_credit_purchases_today", "admin_failed_jobs", "admin_jobs_by_status"];
+const VIEWS: [&str; 4] =
+    ["admin_credit_purchases_today", "admin_failed_jobs", "admin_jobs_by_status", "admin_reported_images"];
 
 /// An admin, by a row that only the SQL editor makes.
 async fn admin() -> User {

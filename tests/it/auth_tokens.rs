@@ -1,6 +1,6 @@
 //! Whose token is believed: every way to forge, borrow or outlive one is refused by every function that takes one.
 
-use auth::supabase::Verifier;
+use auth::{Clerk, Config, Verifier};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use lambda_http::http::{HeaderMap, header};
 use ring::{
@@ -10,14 +10,18 @@ use ring::{
     },
 };
 use serde_json::{Value, json};
-use url::Url;
 use uuid::Uuid;
-use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+use wiremock::{
+    Mock, MockServer, ResponseTemplate,
+    matchers::{header as has_header, method, path},
+};
 
+use crate::identities::clerk_token;
 use crate::stack::{
     Answer, User, cancel_generation_job, claims, create_checkout_session, create_generation_job, create_influencer,
-    create_portal_session, create_upload, get_credit_history, get_dashboard, get_generation_job,
-    get_generation_options, hs256, list_generation_jobs, request, retry_generation_job, setting, user_token,
+    create_portal_session, create_upload, delete_account, export_account, get_credit_history, get_dashboard,
+    get_generation_job, get_generation_options, hide_image, hs256, like_image, list_generation_jobs, publish_image,
+    report_image, request, retry_generation_job, setting, user_token,
 };
 
 /// Base64url without padding, as JWTs want it.
@@ -66,6 +70,36 @@ impl Es256 {
     }
 }
 
+/// Clerk's kind of key.
+struct Rs256 {
+    pair: RsaKeyPair,
+    kid: String,
+}
+
+impl Rs256 {
+    fn new() -> Self {
+        let pair = RsaKeyPair::from_pkcs8(include_bytes!("fixtures/rsa-2048-only-for-tests.pk8")).unwrap();
+        Self { pair, kid: Uuid::new_v4().to_string() }
+    }
+
+    fn jwk(&self) -> Value {
+        let public = RsaPublicKeyComponents::<Vec<u8>>::from(self.pair.public());
+        json!({ "kty": "RSA", "alg": "RS256", "kid": self.kid, "n": base64url(&public.n), "e": base64url(&public.e) })
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        self.sign_with_header(&json!({ "alg": "RS256", "kid": self.kid }), claims)
+    }
+
+    fn sign_with_header(&self, header: &Value, claims: &Value) -> String {
+        let signed =
+            format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
+        let mut signature = vec![0; self.pair.public().modulus_len()];
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        format!("{signed}.{}", base64url(&signature))
+    }
+}
+
 /// A Supabase project that publishes `keys`.
 async fn project(keys: Value) -> MockServer {
     let server = MockServer::start().await;
@@ -79,8 +113,18 @@ async fn publish(server: &MockServer, keys: Value) {
 }
 
 fn verifier(server: &MockServer) -> Verifier {
+    verifier_with(server, None, None)
+}
+
+fn verifier_with(server: &MockServer, legacy_secret: Option<&str>, clerk: Option<Clerk>) -> Verifier {
     let http = http_client::client(std::time::Duration::from_secs(5)).unwrap();
-    Verifier::new(http, &server.uri().parse::<Url>().unwrap(), None)
+    let config = Config {
+        supabase_url: server.uri().parse().unwrap(),
+        supabase_publishable_key: "publishable".into(),
+        supabase_jwt_secret: legacy_secret.map(Into::into),
+        clerk,
+    };
+    Verifier::new(http, config)
 }
 
 fn claims_of(server: &MockServer) -> Value {
@@ -112,23 +156,14 @@ async fn es256_tokens_are_verified_by_the_projects_published_keys() {
 
 #[tokio::test]
 async fn rs256_tokens_are_verified_by_the_projects_published_keys() {
-    let pair = RsaKeyPair::from_pkcs8(include_bytes!("fixtures/rsa-2048-only-for-tests.pk8")).unwrap();
-    let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
-    let jwk = json!({ "kty": "RSA", "alg": "RS256", "kid": "r", "n": base64url(&public.n), "e": base64url(&public.e) });
-    let server = project(json!([jwk])).await;
-    let sign = |claims: &Value| {
-        let header = json!({ "alg": "RS256", "kid": "r" });
-        let signed =
-            format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
-        let mut signature = vec![0; pair.public().modulus_len()];
-        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
-        (signed, signature)
-    };
+    let key = Rs256::new();
+    let server = project(json!([key.jwk()])).await;
     let verifier = verifier(&server);
-    let (signed, mut signature) = sign(&claims_of(&server));
-    assert_eq!(status(&verifier, &format!("{signed}.{}", base64url(&signature))).await, 200);
-    signature[0] ^= 1;
-    assert_eq!(status(&verifier, &format!("{signed}.{}", base64url(&signature))).await, 401);
+    let token = key.sign(&claims_of(&server));
+    assert_eq!(status(&verifier, &token).await, 200);
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    assert_eq!(status(&verifier, &format!("{signed}.{first}{}", &signature[1..])).await, 401);
 }
 
 #[tokio::test]
@@ -240,8 +275,7 @@ async fn claims_are_checked_whichever_way_the_token_is_signed() {
     no_issuer.as_object_mut().unwrap().remove("iss");
     assert_eq!(status(&by_keys, &key.sign(&no_issuer)).await, 401);
 
-    let http = http_client::client(std::time::Duration::from_secs(5)).unwrap();
-    let by_secret = Verifier::new(http, &server.uri().parse().unwrap(), Some("legacy".into()));
+    let by_secret = verifier_with(&server, Some("legacy"), None);
     assert_eq!(status(&by_secret, &hs256(&good, "legacy")).await, 200);
     assert_eq!(status(&by_secret, &hs256(&no_issuer, "legacy")).await, 200, "lite's tokens name no issuer");
     assert_eq!(status(&by_secret, &hs256(&good, "another")).await, 401);
@@ -249,6 +283,213 @@ async fn claims_are_checked_whichever_way_the_token_is_signed() {
         assert_eq!(status(&by_secret, &hs256(&claims, "legacy")).await, 401, "{case}");
     }
     assert_eq!(status(&by_keys, &hs256(&good, "")).await, 401, "no legacy secret, no HS256");
+}
+
+// --- Clerk ---
+
+/// A Clerk application that publishes `keys`, and whose people the database knows as `user_id`.
+async fn application(keys: Value, user_id: Uuid) -> MockServer {
+    let server = MockServer::start().await;
+    let jwks = ResponseTemplate::new(200).set_body_json(json!({ "keys": keys }));
+    Mock::given(path("/.well-known/jwks.json")).respond_with(jwks).mount(&server).await;
+    let entered = ResponseTemplate::new(200).set_body_json(json!({ "outcome": "ok", "user_id": user_id }));
+    Mock::given(method("POST"))
+        .and(path("/rest/v1/rpc/enter"))
+        .and(has_header("apikey", "publishable"))
+        .respond_with(entered)
+        .mount(&server)
+        .await;
+    server
+}
+
+fn with_clerk(server: &MockServer) -> Verifier {
+    let origins = vec!["https://www.example.com".to_owned(), "https://example.com".to_owned()];
+    verifier_with(server, None, Some(Clerk { issuer: server.uri().parse().unwrap(), origins }))
+}
+
+/// The claims of a session token, version 2.
+fn session_claims(server: &MockServer) -> Value {
+    let now = jiff::Timestamp::now().as_second();
+    json!({ "azp": "https://example.com", "exp": now + 60, "fva": [0, -1], "iat": now, "iss": server.uri(), "jti": Uuid::new_v4(),
+        "nbf": now - 10, "sid": "sess_1", "sts": "active", "sub": "user_2abc", "v": 2, "role": "authenticated" })
+}
+
+async fn asked(server: &MockServer, path: &str) -> usize {
+    server.received_requests().await.unwrap().iter().filter(|request| request.url.path() == path).count()
+}
+
+#[tokio::test]
+async fn clerks_session_tokens_are_verified_by_its_keys_and_the_database_says_who_it_is() {
+    let (key, user_id) = (Rs256::new(), Uuid::new_v4());
+    let server = application(json!([key.jwk()]), user_id).await;
+    let verifier = with_clerk(&server);
+    let mut claims = session_claims(&server);
+    claims["email"] = json!("a@example.com");
+    let token = key.sign(&claims);
+    let caller = verifier.authenticate(&headers(&token)).await.unwrap();
+    assert_eq!((caller.user_id.0, caller.email.as_deref()), (user_id, Some("a@example.com")));
+    let calls = server.received_requests().await.unwrap();
+    let entering = calls.iter().find(|call| call.url.path() == "/rest/v1/rpc/enter").unwrap();
+    assert_eq!(entering.headers["authorization"].to_str().unwrap(), format!("Bearer {token}"), "as herself");
+
+    let mut nameless = session_claims(&server);
+    nameless.as_object_mut().unwrap().remove("azp");
+    assert_eq!(status(&verifier, &key.sign(&nameless)).await, 200, "Clerk leaves azp out where there was no origin");
+    assert_eq!(asked(&server, "/.well-known/jwks.json").await, 1, "keys are kept");
+}
+
+#[tokio::test]
+async fn clerks_claims_are_checked_before_the_database_is_asked() {
+    let key = Rs256::new();
+    let server = application(json!([key.jwk()]), Uuid::new_v4()).await;
+    publish(&server, json!([])).await;
+    let verifier = with_clerk(&server);
+    let good = session_claims(&server);
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        claims
+    };
+    let without = |name: &str| {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().remove(name);
+        claims
+    };
+    let now = jiff::Timestamp::now().as_second();
+    for (case, claims) in [
+        ("expired", with("exp", json!(now - 60))),
+        ("no expiry", without("exp")),
+        ("not yet valid", with("nbf", json!(now + 600))),
+        ("no subject", without("sub")),
+        ("another issuer", with("iss", json!("https://evil.example"))),
+        ("the issuer with a slash", with("iss", json!(format!("{}/", server.uri())))),
+        ("Supabase's issuer", with("iss", json!(format!("{}/auth/v1", server.uri())))),
+        ("no issuer", without("iss")),
+        ("made for another page", with("azp", json!("https://evil.example"))),
+        ("made for a page whose name begins alike", with("azp", json!("https://example.com.evil.example"))),
+        ("made for nobody's page", with("azp", json!(""))),
+        ("a pending session", with("sts", json!("pending"))),
+        ("no role", without("role")),
+        ("the service role", with("role", json!("service_role"))),
+    ] {
+        assert_eq!(status(&verifier, &key.sign(&claims)).await, 401, "{case}");
+    }
+    assert_eq!(asked(&server, "/rest/v1/rpc/enter").await, 0);
+    assert_eq!(status(&verifier, &key.sign(&good)).await, 200);
+}
+
+#[tokio::test]
+async fn forged_tokens_of_clerks_are_refused() {
+    let (key, stranger) = (Rs256::new(), Es256::new());
+    let server = application(json!([key.jwk()]), Uuid::new_v4()).await;
+    let verifier = with_clerk(&server);
+    let claims = session_claims(&server);
+    let good = key.sign(&claims);
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let mut forged = vec![
+        ("another's signature", Es256 { kid: key.kid.clone(), ..Es256::new() }.sign(&claims)),
+        ("an unknown key", stranger.sign(&claims)),
+        ("a changed signature", format!("{signed}.{}", &signature[..signature.len() - 4])),
+        ("no key", key.sign_with_header(&json!({ "alg": "RS256" }), &claims)),
+        (
+            "no algorithm",
+            format!(
+                "{}.",
+                key.sign_with_header(&json!({ "alg": "none", "kid": key.kid }), &claims).rsplit_once('.').unwrap().0
+            ),
+        ),
+    ];
+    for alg in ["none", "ES256", "RS512", "PS256", "HS256", "EdDSA"] {
+        forged.push((alg, key.sign_with_header(&json!({ "alg": alg, "kid": key.kid }), &claims)));
+    }
+    // The classic: the public key as an HMAC secret.
+    let public = RsaPublicKeyComponents::<Vec<u8>>::from(key.pair.public());
+    for secret in [public.n.clone(), key.jwk().to_string().into_bytes(), Vec::new()] {
+        let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::HS256) };
+        forged.push(("HMAC", encode(&header, &claims, &EncodingKey::from_secret(&secret)).unwrap()));
+    }
+    for (case, token) in forged {
+        assert_eq!(status(&verifier, &token).await, 401, "{case}");
+    }
+    assert_eq!(asked(&server, "/rest/v1/rpc/enter").await, 0);
+}
+
+#[tokio::test]
+async fn without_clerk_in_the_settings_its_tokens_are_nobodys() {
+    let key = Rs256::new();
+    let server = application(json!([key.jwk()]), Uuid::new_v4()).await;
+    let token = key.sign(&session_claims(&server));
+    publish(&server, json!([])).await;
+    assert_eq!(status(&verifier(&server), &token).await, 401);
+    assert_eq!(asked(&server, "/.well-known/jwks.json").await, 0, "nobody is asked");
+
+    let off = |name: &str| match name {
+        "SUPABASE_URL" => Some("https://a.supabase.co".to_owned()),
+        "SUPABASE_PUBLISHABLE_KEY" => Some("k".to_owned()),
+        "CLERK_ORIGINS" => Some("https://example.com".to_owned()),
+        _ => None,
+    };
+    assert!(Config::read(&lambda_kit::Settings::from_fn(off)).unwrap().clerk.is_none());
+    let no_page = move |name: &str| match name {
+        "CLERK_ISSUER" => Some("https://clerk.example.com".to_owned()),
+        "CLERK_ORIGINS" => None,
+        _ => off(name),
+    };
+    let error = Config::read(&lambda_kit::Settings::from_fn(no_page)).unwrap_err();
+    assert!(error.to_string().contains("CLERK_ORIGINS"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_of_one_issuer_is_not_verified_by_the_keys_of_the_other() {
+    let (clerks, projects) = (Rs256::new(), Es256::new());
+    let server = application(json!([clerks.jwk()]), Uuid::new_v4()).await;
+    publish(&server, json!([projects.jwk()])).await;
+    let verifier = with_clerk(&server);
+    assert_eq!(status(&verifier, &clerks.sign(&session_claims(&server))).await, 200);
+    assert_eq!(status(&verifier, &projects.sign(&claims_of(&server))).await, 200);
+    assert_eq!(status(&verifier, &projects.sign(&session_claims(&server))).await, 401);
+    assert_eq!(status(&verifier, &clerks.sign(&claims_of(&server))).await, 401);
+}
+
+#[tokio::test]
+async fn what_clerk_or_the_database_does_not_answer_is_our_failure_not_the_callers() {
+    let key = Rs256::new();
+    let server = MockServer::start().await;
+    let (verifier, token) = (with_clerk(&server), key.sign(&session_claims(&server)));
+    let answer = |status: u16, body: Value| ResponseTemplate::new(status).set_body_json(body);
+    let refused = async || {
+        let error = verifier.authenticate(&headers(&token)).await.unwrap_err();
+        (error.status().as_u16(), error.code())
+    };
+    assert_eq!(refused().await, (503, "auth_unavailable"), "no keys");
+    let keys = answer(200, json!({ "keys": [key.jwk()] }));
+    Mock::given(path("/.well-known/jwks.json")).respond_with(keys).mount(&server).await;
+    for (status, body, expected) in [
+        (500, json!({}), (503, "database_unavailable")),
+        (404, json!({ "code": "PGRST202" }), (503, "database_unavailable")),
+        (200, json!({ "outcome": "who knows" }), (503, "database_unavailable")),
+        (401, json!({ "code": "PGRST301" }), (401, "unauthenticated")),
+        (200, json!({ "outcome": "no_user" }), (401, "unauthenticated")),
+    ] {
+        let entering = Mock::given(path("/rest/v1/rpc/enter")).respond_with(answer(status, body.clone()));
+        let _only_now = entering.mount_as_scoped(&server).await;
+        assert_eq!(refused().await, expected, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_need_be_signed_in_a_bad_token_is_still_refused() {
+    let key = Es256::new();
+    let server = project(json!([key.jwk()])).await;
+    let verifier = verifier(&server);
+    assert!(verifier.authenticate_if_any(&HeaderMap::new()).await.unwrap().is_none());
+    let claims = claims_of(&server);
+    let caller = verifier.authenticate_if_any(&headers(&key.sign(&claims))).await.unwrap().unwrap();
+    assert_eq!(json!(caller.user_id), claims["sub"]);
+    for value in ["", "Bearer", "Bearer ", "Bearer x.y.z", "Basic YTpi"] {
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+        assert_eq!(verifier.authenticate_if_any(&headers).await.unwrap_err().status(), 401, "{value:?}");
+    }
 }
 
 #[tokio::test]
@@ -261,11 +502,18 @@ async fn every_function_for_users_refuses_who_is_not_logged_in() {
         (create_generation_job(|_| {}), retry_generation_job(|_| {}), cancel_generation_job(|_| {}));
     let (job, jobs, options) =
         (get_generation_job(|_| {}), list_generation_jobs(|_| {}), get_generation_options(|_| {}));
+    let (publish, like) = (publish_image(|_| {}), like_image(|_| {}));
+    let (report, hide) = (report_image(|_| {}), hide_image(|_| {}));
+    let (export, leave) = (export_account(|_| {}), delete_account(|_| {}));
     let mut anon = claims(user.id, &user.email);
     anon["role"] = json!("anon");
     let key = setting("SUPABASE_PUBLISHABLE_KEY");
+    let elsewhere = clerk_token(&json!({ "azp": "https://evil.example" })).await;
+    let pending = clerk_token(&json!({ "sts": "pending" })).await;
     for token in [
         None,
+        Some(elsewhere.as_str()),
+        Some(pending.as_str()),
         Some(""),
         Some("x.y.z"),
         Some(key.as_str()),
@@ -299,6 +547,12 @@ async fn every_function_for_users_refuses_who_is_not_logged_in() {
             Answer::from(get_generation_job::handle(job.clone(), request("GET", "/", token, ())).await),
             Answer::from(list_generation_jobs::handle(jobs.clone(), request("GET", "/", token, ())).await),
             Answer::from(get_generation_options::handle(options.clone(), request("GET", "/", token, ())).await),
+            Answer::from(publish_image::handle(publish.clone(), request("PUT", "/", token, ())).await),
+            Answer::from(like_image::handle(like.clone(), request("PUT", "/", token, ())).await),
+            Answer::from(report_image::handle(report.clone(), request("POST", "/", token, "{}")).await),
+            Answer::from(hide_image::handle(hide.clone(), request("PUT", "/", token, "{}")).await),
+            Answer::from(export_account::handle(export.clone(), request("GET", "/", token, ())).await),
+            Answer::from(delete_account::handle(leave.clone(), request("DELETE", "/", token, ())).await),
         ] {
             assert_eq!((answer.status, answer.code.as_str()), (401, "unauthenticated"), "{token:?}");
         }

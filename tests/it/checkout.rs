@@ -536,7 +536,7 @@ async fn a_database_that_is_down_is_a_503_and_stripe_hears_of_nothing() {
     let stripe = Raw::start(Reply::status(500)).await;
     let user = user_of(&proxy.origin).await;
     let deps = create_checkout_session(|config| {
-        config.supabase_url = proxy.origin.clone();
+        config.auth.supabase_url = proxy.origin.clone();
         config.stripe_api_url = stripe.origin.clone();
     });
     for mode in [Mode::Refuse, Mode::ServerError, Mode::Hang] {
@@ -551,7 +551,7 @@ async fn a_database_that_is_down_is_a_503_and_stripe_hears_of_nothing() {
 async fn killed_after_the_customer_was_made_the_next_request_keeps_the_same_one() {
     let proxy = Proxy::before(&setting("SUPABASE_URL")).await;
     let user = Arc::new(user_of(&proxy.origin).await);
-    let through = |config: &mut Config| config.supabase_url = proxy.origin.clone();
+    let through = |config: &mut Config| config.auth.supabase_url = proxy.origin.clone();
     proxy.set(Mode::HangAt("keep_stripe_customer"));
     let (deps, buyer) = (create_checkout_session(through), Arc::clone(&user));
     let killed = tokio::spawn(async move { order(&deps, &buyer, plan()).await });

@@ -35,7 +35,7 @@ async fn it_takes_one_round_trip_as_the_caller() {
         "can_manage_billing": true, "offers": { "plans": [], "packs": [] }, "influencer": null });
     let answer = wiremock::ResponseTemplate::new(200).set_body_json(row);
     wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&postgrest).await;
-    let deps = get_dashboard(|config| config.supabase_url = postgrest.uri().parse().unwrap());
+    let deps = get_dashboard(|config| config.auth.supabase_url = postgrest.uri().parse().unwrap());
     let mut claims = crate::stack::claims(user.id, &user.email);
     claims["iss"] = json!(format!("{}/auth/v1", postgrest.uri()));
     let token = crate::stack::user_token(&claims);
@@ -119,7 +119,7 @@ async fn a_database_that_talks_nonsense_is_a_503() {
         let postgrest = Raw::start(reply).await;
         let mut claims = crate::stack::claims(user.id, &user.email);
         claims["iss"] = json!(format!("{}auth/v1", postgrest.origin));
-        let deps = get_dashboard(|config| config.supabase_url = postgrest.origin.clone());
+        let deps = get_dashboard(|config| config.auth.supabase_url = postgrest.origin.clone());
         let request = request("GET", "/dashboard", Some(&crate::stack::user_token(&claims)), ());
         let answer = Answer::from(get_dashboard::handle(deps, request).await);
         assert_eq!((answer.status, answer.code.as_str()), (503, "database_unavailable"));

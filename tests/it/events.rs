@@ -16,15 +16,16 @@ use wiremock::{
 };
 
 use crate::{
-    credits::balance,
+    credits::{balance, rpc},
     doubles::{Raw, Reply},
+    grid::{call, published},
     jobs_api::{Desk, fail},
     stack::{
         Answer, User, callback_token, cancel_generation_job, clean_up, create_checkout_session, create_influencer,
-        create_portal_session, create_upload, drain, fetch_image, get_credit_history, get_dashboard,
-        get_generation_job, get_generation_options, image_pending, list_generation_jobs, n8n_callback, own_queue,
-        picture, process_generation_job, replicate_webhook, requested, row, setting, stripe_webhook,
-        sweep_generation_jobs,
+        create_portal_session, create_upload, delete_account, drain, erase_account, export_account, fetch_image,
+        get_credit_history, get_dashboard, get_generation_job, get_generation_options, image_pending,
+        list_generation_jobs, n8n_callback, own_queue, picture, process_generation_job, replicate_webhook, requested,
+        row, setting, stripe_webhook, sweep_generation_jobs,
     },
     uploads::Upload,
 };
@@ -85,6 +86,25 @@ async fn outcome(name: &str) -> String {
             let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
             Answer::from(get_dashboard::handle(get_dashboard(|_| {}), request).await).status.to_string()
         }
+        "delete-account" | "export-account" => {
+            let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
+            let queue = own_queue().await;
+            let answer = match function {
+                "delete-account" => {
+                    let deps = delete_account(|config| config.erasure_queue_url = queue.parse().unwrap());
+                    delete_account::handle(deps, request).await
+                }
+                _ => export_account::handle(export_account(|_| {}), request).await,
+            };
+            Answer::from(answer).status.to_string()
+        }
+        "erase-account" => {
+            let user = User::new().await;
+            rpc("begin_account_deletion", json!({ "p_user_id": user.id })).await;
+            let batch = serde_json::from_str(&event(name, &[("user_id", user.id.to_string())])).unwrap();
+            let response = lambda_kit::run_batch(erase_account(|_| {}), batch, erase_account::handle).await;
+            failed(response.batch_item_failures.iter().map(|item| &item.item_identifier))
+        }
         "create-checkout-session" => {
             let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
             let deps = create_checkout_session(|_| {});
@@ -118,6 +138,15 @@ async fn outcome(name: &str) -> String {
                 _ => retry_generation_job::handle(desk.retry, request).await,
             };
             Answer::from(answer).status.to_string()
+        }
+        "list-images" => {
+            let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
+            Answer::from(list_images::handle(crate::stack::list_images(|_| {}), request).await).status.to_string()
+        }
+        "publish-image" | "like-image" | "report-image" | "hide-image" => {
+            let user = User::new().await;
+            let values = [("image_id", published(&user).await.to_string()), ("access_token", user.token)];
+            call(function, from_str(&event(name, &values)).unwrap()).await.status.to_string()
         }
         "list-generation-jobs" => {
             let request = from_str(&event(name, &[("access_token", User::new().await.token)])).unwrap();
@@ -236,6 +265,13 @@ async fn every_event_file_has_the_outcome_that_its_name_says() {
         "create-upload/announced.json": "201",
         "create-upload/bad-fields.json": "422",
         "create-upload/not-logged-in.json": "401",
+        "delete-account/leaving.json": "202",
+        "delete-account/not-logged-in.json": "401",
+        "erase-account/garbage-beside-a-good-one.json": "failed: 0 2",
+        "erase-account/never-asked.json": "failed: ",
+        "erase-account/one.json": "failed: ",
+        "export-account/not-logged-in.json": "401",
+        "export-account/seen.json": "200",
         "fetch-image/garbage-beside-a-good-one.json": "failed: 0 2",
         "fetch-image/one.json": "failed: ",
         "get-credit-history/not-logged-in.json": "401",
@@ -247,9 +283,19 @@ async fn every_event_file_has_the_outcome_that_its_name_says() {
         "get-generation-job/seen.json": "200",
         "get-generation-options/not-logged-in.json": "401",
         "get-generation-options/seen.json": "200",
+        "hide-image/no-reason.json": "422",
+        "hide-image/not-an-admin.json": "403",
+        "hide-image/not-logged-in.json": "401",
+        "like-image/liked.json": "200",
+        "like-image/no-such-image.json": "404",
+        "like-image/not-logged-in.json": "401",
+        "like-image/taken-back.json": "200",
         "list-generation-jobs/bad-cursor.json": "422",
         "list-generation-jobs/not-logged-in.json": "401",
         "list-generation-jobs/seen.json": "200",
+        "list-images/bad-cursor.json": "422",
+        "list-images/not-logged-in.json": "200",
+        "list-images/seen.json": "200",
         "n8n-callback/base64-garbage.json": "400",
         "n8n-callback/failed.json": "202",
         "n8n-callback/forged-token.json": "401",
@@ -257,9 +303,16 @@ async fn every_event_file_has_the_outcome_that_its_name_says() {
         "process-generation-job/garbage-beside-a-good-one.json": "failed: 0 2",
         "process-generation-job/no-such-job.json": "failed: ",
         "process-generation-job/one.json": "failed: ",
+        "publish-image/no-such-image.json": "404",
+        "publish-image/not-logged-in.json": "401",
+        "publish-image/published.json": "200",
+        "publish-image/taken-out.json": "200",
         "replicate-webhook/done.json": "200, 1 queued",
         "replicate-webhook/forged-signature.json": "401, 0 queued",
         "replicate-webhook/no-prediction.json": "400, 0 queued",
+        "report-image/bad-reason.json": "422",
+        "report-image/not-logged-in.json": "401",
+        "report-image/reported.json": "201",
         "retry-generation-job/asked-again.json": "202",
         "retry-generation-job/no-such-job.json": "404",
         "retry-generation-job/not-logged-in.json": "401",

@@ -41,7 +41,7 @@ use crate::{
 
 /// When the request that a worker is killed at takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
+pub enum Cut {
     /// Never.
     Before,
     /// It did; its answer never came.
@@ -52,20 +52,20 @@ enum Cut {
 
 /// Stands between a worker and all parts, counts its requests, and lets it wait for ever at one of them.
 #[derive(Clone)]
-struct Gate {
+pub struct Gate {
     at: usize,
     cut: Cut,
     seen: Arc<AtomicUsize>,
-    held: Arc<Notify>,
+    pub held: Arc<Notify>,
 }
 
 impl Gate {
-    fn new(at: usize, cut: Cut) -> Self {
+    pub fn new(at: usize, cut: Cut) -> Self {
         Self { at, cut, seen: Arc::default(), held: Arc::default() }
     }
 
     /// The address that the worker gets instead of this one.
-    async fn before(&self, target: &str) -> Url {
+    pub async fn before(&self, target: &str) -> Url {
         let target: Url = target.parse().unwrap();
         let address = target.socket_addrs(|| None).unwrap()[0];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -88,7 +88,7 @@ impl Gate {
             tokio::select! {
                 read = here.read(&mut asked) => {
                     let Ok(read @ 1..) = read else { return };
-                    let begins = ["GET ", "PUT ", "POST "].iter().any(|method| asked[..read].starts_with(method.as_bytes()));
+                    let begins = ["GET ", "PUT ", "POST ", "DELETE "].iter().any(|method| asked[..read].starts_with(method.as_bytes()));
                     if begins && self.seen.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
                         if self.cut == Cut::Before {
                             return self.hold(here).await;

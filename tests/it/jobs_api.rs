@@ -216,6 +216,7 @@ async fn asking_reserves_the_credits_at_once_and_queues_the_job() {
         "id": job, "status": "queued", "prompt": "A red\u{a0}dress, Zoë", "input_asset_id": null, "influencer_id": null,
         "model_preset": "fashion_model_v1", "pose_preset": "standing", "scene_preset": "studio",
         "generation_type": "high_quality", "cost_credits": 2, "progress": null, "failure": null, "output": null,
+        "image": null,
         "created_at": created_at, "started_at": null, "finished_at": null,
     });
     assert_eq!(seen, expected);
@@ -417,7 +418,7 @@ async fn a_job_whose_answer_from_the_database_was_lost_is_charged_once() {
     let user = user_of(&proxy.origin).await;
     let queue = own_queue().await;
     let deps = create_generation_job(|config| {
-        config.supabase_url = proxy.origin.clone();
+        config.auth.supabase_url = proxy.origin.clone();
         config.generation_queue_url = queue.parse().unwrap();
     });
     proxy.set(Mode::LoseAnswerTo("create_generation_job"));
@@ -591,13 +592,14 @@ async fn reading_takes_one_round_trip_as_the_caller() {
         let asked = about("GET", &user, Uuid::new_v4());
         let answer = Answer::from(match path {
             "/generation-jobs/{id}" => {
-                get_generation_job::handle(get_generation_job(|config| config.supabase_url = url()), asked).await
+                get_generation_job::handle(get_generation_job(|config| config.auth.supabase_url = url()), asked).await
             }
             "/generation-jobs" => {
-                list_generation_jobs::handle(list_generation_jobs(|config| config.supabase_url = url()), asked).await
+                list_generation_jobs::handle(list_generation_jobs(|config| config.auth.supabase_url = url()), asked)
+                    .await
             }
             _ => {
-                get_generation_options::handle(get_generation_options(|config| config.supabase_url = url()), asked)
+                get_generation_options::handle(get_generation_options(|config| config.auth.supabase_url = url()), asked)
                     .await
             }
         });
@@ -617,11 +619,19 @@ async fn a_database_that_does_not_answer_is_a_503_for_all() {
     proxy.set(Mode::ServerError);
     let asked = || about("GET", &user, Uuid::new_v4());
     for answer in [
-        Answer::from(get_generation_job::handle(get_generation_job(|c| c.supabase_url = url()), asked()).await),
-        Answer::from(list_generation_jobs::handle(list_generation_jobs(|c| c.supabase_url = url()), asked()).await),
-        Answer::from(get_generation_options::handle(get_generation_options(|c| c.supabase_url = url()), asked()).await),
-        Answer::from(cancel_generation_job::handle(cancel_generation_job(|c| c.supabase_url = url()), asked()).await),
-        Answer::from(retry_generation_job::handle(retry_generation_job(|c| c.supabase_url = url()), asked()).await),
+        Answer::from(get_generation_job::handle(get_generation_job(|c| c.auth.supabase_url = url()), asked()).await),
+        Answer::from(
+            list_generation_jobs::handle(list_generation_jobs(|c| c.auth.supabase_url = url()), asked()).await,
+        ),
+        Answer::from(
+            get_generation_options::handle(get_generation_options(|c| c.auth.supabase_url = url()), asked()).await,
+        ),
+        Answer::from(
+            cancel_generation_job::handle(cancel_generation_job(|c| c.auth.supabase_url = url()), asked()).await,
+        ),
+        Answer::from(
+            retry_generation_job::handle(retry_generation_job(|c| c.auth.supabase_url = url()), asked()).await,
+        ),
     ] {
         refused(&answer, 503, "database_unavailable");
     }

@@ -34,20 +34,26 @@ async fn send(queue: &str, body: Value) {
 #[tokio::test]
 async fn dead_letters_go_back_into_their_queue_once() {
     let (queue, letters) = queue_with_dead_letters().await;
+    let (erasures, of_erasures) = queue_with_dead_letters().await;
     let (idle, _) = queue_with_dead_letters().await;
     for number in 0..12 {
         send(&letters, json!({ "job_id": number })).await;
     }
+    let erasure = json!({ "user_id": Uuid::new_v4() });
+    send(&of_erasures, erasure.clone()).await;
     let environment = [
         ("GENERATION_QUEUE_URL", queue.as_str()),
+        ("ERASURE_QUEUE_URL", erasures.as_str()),
         ("IMAGE_QUEUE_URL", idle.as_str()),
         ("UPLOAD_QUEUE_URL", idle.as_str()),
     ];
     let counted = operate(&["redrive", "--dry-run"], &environment).await;
     assert!(counted.code == 0 && counted.line(&["generation-jobs", "12 dead letters"]), "{counted:?}");
     assert!(counted.line(&["images", "no dead letters"]) && counted.line(&["uploads", "no dead"]), "{counted:?}");
+    assert!(counted.line(&["erasures", "1 dead letters"]), "{counted:?}");
     let looked = operate(&["doctor"], &environment).await;
     assert!(looked.line(&["✓ queue generation-jobs: is there, with 12 dead letters", "redrive"]), "{looked:?}");
+    assert!(looked.line(&["✓ queue erasures: is there, with 1 dead letters", "redrive"]), "{looked:?}");
     assert!(looked.line(&["✓ queue uploads: is there, without dead letters"]), "{looked:?}");
     let other = operate(&["redrive", "--queue=uploads"], &environment).await;
     assert!(other.code == 0 && !other.line(&["generation-jobs"]), "{other:?}");
@@ -58,10 +64,13 @@ async fn dead_letters_go_back_into_their_queue_once() {
     let mut back: Vec<i64> = drain(&queue).await.iter().map(|message| message["job_id"].as_i64().unwrap()).collect();
     back.sort_unstable();
     assert_eq!(back, (0..12).collect::<Vec<_>>());
+    assert_eq!(drain(&erasures).await, Vec::<Value>::new());
 
-    let again = operate(&["redrive"], &environment).await;
-    assert!(again.code == 0 && again.line(&["generation-jobs", "no dead letters"]), "{again:?}");
+    let all = operate(&["redrive"], &environment).await;
+    assert!(all.code == 0 && all.line(&["generation-jobs", "no dead letters"]), "{all:?}");
+    assert!(all.line(&["erasures", "1 of 1 dead letters put back"]), "{all:?}");
     assert_eq!(drain(&queue).await, Vec::<Value>::new());
+    assert_eq!(drain(&erasures).await, [erasure]);
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn the_customer_is_read_once_and_as_the_caller() {
     let (_server, _) = open_door().await;
     let user = user_of(&postgrest.uri().parse().unwrap()).await;
     let deps = create_portal_session(|config| {
-        config.supabase_url = postgrest.uri().parse().unwrap();
+        config.auth.supabase_url = postgrest.uri().parse().unwrap();
         config.stripe_api_url = _server.uri().parse().unwrap();
     });
 
@@ -185,7 +185,7 @@ async fn a_stripe_or_a_database_that_is_down_says_so() {
 
     let proxy = Proxy::before(&setting("SUPABASE_URL")).await;
     let user = user_of(&proxy.origin).await;
-    let deps = create_portal_session(|config| config.supabase_url = proxy.origin.clone());
+    let deps = create_portal_session(|config| config.auth.supabase_url = proxy.origin.clone());
     for (mode, code) in [
         (Mode::Refuse, "database_unavailable"),
         (Mode::ServerError, "database_unavailable"),

@@ -5,6 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::identities::clerk_user;
 use crate::stack::{User, database, setting};
 
 /// Who asks.
@@ -33,6 +34,8 @@ async fn ask(method: Method, path: &str, token: Option<&str>, body: Option<Value
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Readers {
     ItsOwner,
+    /// Its owner; and everybody, signed in or not, once it is published. This one is not.
+    AllOncePublished,
     AllWhoAreSignedIn,
     TheServer,
 }
@@ -56,13 +59,18 @@ impl Row {
 
 /// A user with one row in every table.
 async fn user_with_rows() -> (User, Vec<Row>) {
-    let user = User::new().await;
+    with_rows(User::new().await).await
+}
+
+async fn with_rows(user: User) -> (User, Vec<Row>) {
     let db = database().await;
     let id = user.id;
     db.batch_execute(&format!(
         "insert into public.influencers (id, user_id, name, bio, vibe, deadline_at, base_prompt, seed)
             values ('{id}', '{id}', 'n', 'b', 'v', now(), 'secret prompt', 7);
          insert into public.images (id, user_id, influencer_id, image_url, prompt) values ('{id}', '{id}', '{id}', 'u', 'p');
+         insert into public.image_likes (image_id, user_id) values ('{id}', '{id}');
+         insert into public.image_reports (image_id, user_id, reason) values ('{id}', '{id}', 'other');
          insert into public.chats (id, user_id, influencer_id) values ('{id}', '{id}', '{id}');
          insert into public.messages (id, chat_id, role, content) values ('{id}', '{id}', 'user', 'hi');
          insert into public.assets (id, user_id, object_key, content_type, bytes, width, height, verified_at)
@@ -77,7 +85,10 @@ async fn user_with_rows() -> (User, Vec<Row>) {
             created, ticket) values ('sub_{id}', '{id}', 'cus_{id}', 'pro', 'active', now(), now() + interval '1 month', now(), 1);
          insert into public.credit_purchases (key, user_id, credits, amount_paid, currency)
             values ('invoice:{id}', '{id}', 20, 1900, 'usd');
-         insert into public.payment_reversals (id, purchase_key, amount, ticket) values ('ch_{id}', 'invoice:{id}', 0, 1);"
+         insert into public.payment_reversals (id, purchase_key, amount, ticket) values ('ch_{id}', 'invoice:{id}', 0, 1);
+         insert into public.identities (issuer, subject, user_id) values ('https://clerk.elsewhere.example', '{id}', '{id}');
+         insert into public.left_identities (hash) values (uuid_send('{id}'));
+         insert into public.account_deletions (user_id, finished_at) values ('{id}', now());"
     ))
     .await
     .unwrap();
@@ -92,7 +103,9 @@ async fn user_with_rows() -> (User, Vec<Row>) {
     let rows = vec![
         own("users", "id", &id),
         own("influencers", "id", &id),
-        own("images", "id", &id),
+        row("images", "id", &id, Readers::AllOncePublished),
+        own("image_likes", "image_id", &id),
+        own("image_reports", "image_id", &id),
         own("chats", "id", &id),
         own("messages", "id", &id),
         own("credit_balances", "user_id", &id),
@@ -113,14 +126,32 @@ async fn user_with_rows() -> (User, Vec<Row>) {
         row("stripe_events", "id", &format!("evt_{id}"), Readers::TheServer),
         row("credit_purchases", "key", &format!("invoice:{id}"), Readers::TheServer),
         row("payment_reversals", "id", &format!("ch_{id}"), Readers::TheServer),
+        row("account_deletions", "user_id", &id, Readers::TheServer),
+        row("identities", "subject", &id, Readers::TheServer),
+        row("left_identities", "hash", &format!("\\x{}", id.replace('-', "")), Readers::TheServer),
     ];
     (user, rows)
 }
 
 #[tokio::test]
 async fn the_owner_reads_her_rows_and_nobody_writes_anything() {
-    let (owner, rows) = user_with_rows().await;
-    let (other, _) = user_with_rows().await;
+    try_every_cell(User::new().await, User::new().await).await;
+}
+
+#[tokio::test]
+async fn it_is_the_same_for_who_signed_in_by_clerk() {
+    try_every_cell(clerk_user().await, clerk_user().await).await;
+}
+
+#[tokio::test]
+async fn who_signed_in_by_clerk_and_who_by_supabase_see_nothing_of_each_other() {
+    try_every_cell(User::new().await, clerk_user().await).await;
+    try_every_cell(clerk_user().await, User::new().await).await;
+}
+
+async fn try_every_cell(owner: User, other: User) {
+    let (owner, rows) = with_rows(owner).await;
+    let (other, _) = with_rows(other).await;
     for row in rows {
         let (table, column, value) = (row.table, row.column, &row.value);
         let before = row.whole().await;
@@ -136,6 +167,9 @@ async fn the_owner_reads_her_rows_and_nobody_writes_anything() {
             let (status, body) = ask(Method::GET, &format!("{one}&select={column}"), token, None).await;
             let seen = body.as_array().map(Vec::len);
             match (row.readers, who) {
+                (Readers::AllOncePublished, As::Nobody | As::Another) => {
+                    assert_eq!(seen, Some(0), "select {case}: {body}")
+                }
                 (_, As::Nobody) => assert_eq!(status, StatusCode::UNAUTHORIZED, "select {case}: {body}"),
                 (Readers::TheServer, _) => assert_eq!(status, StatusCode::FORBIDDEN, "select {case}: {body}"),
                 (Readers::ItsOwner, As::Another) => assert_eq!(seen, Some(0), "select {case}: {body}"),
@@ -311,10 +345,11 @@ async fn only_the_server_may_call_the_functions_of_the_schema() {
                where p.pronamespace = 'public'::regnamespace and p.proname = $2";
     for function in functions {
         let name: String = function.get(0);
-        // What reads as the caller finds no more than she may.
-        let only_hers = ["dashboard", "generation_jobs_of", "generation_options"].contains(&name.as_str());
-        let hers = only_hers || ["is_live", "plan_of", "subscription_of"].contains(&name.as_str());
-        for (role, expected) in [("anon", false), ("authenticated", hers), ("service_role", !only_hers)] {
+        // What reads as the caller finds no more than she may, and who enters is who calls.
+        let only_hers = ["dashboard", "enter", "generation_jobs_of", "generation_options"].contains(&name.as_str());
+        let anybodys = ["caller_id", "grid"].contains(&name.as_str());
+        let hers = only_hers || anybodys || ["is_live", "plan_of", "subscription_of"].contains(&name.as_str());
+        for (role, expected) in [("anon", anybodys), ("authenticated", hers), ("service_role", !only_hers)] {
             let allowed: bool = database().await.query_one(may, &[&role, &name]).await.unwrap().get(0);
             assert_eq!(allowed, expected, "{name} by {role}");
         }

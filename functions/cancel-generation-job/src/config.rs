@@ -2,17 +2,14 @@
 
 use lambda_kit::{SettingError, Settings};
 use secrecy::SecretString;
-use url::Url;
 
 /// What cancel-generation-job reads from the environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Supabase project.
-    pub supabase_url: Url,
-    /// Its secret key.
+    /// Who may call.
+    pub auth: auth::Config,
+    /// The Supabase project's secret key.
     pub supabase_secret_key: SecretString,
-    /// Its legacy HS256 secret, where tokens are still signed with it.
-    pub supabase_jwt_secret: Option<SecretString>,
 }
 
 impl Config {
@@ -21,10 +18,6 @@ impl Config {
     /// # Errors
     /// For the first one that is missing or malformed.
     pub fn read(settings: &Settings) -> Result<Self, SettingError> {
-        Ok(Self {
-            supabase_url: settings.url("SUPABASE_URL")?,
-            supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
-            supabase_jwt_secret: settings.optional("SUPABASE_JWT_SECRET").map(Into::into),
-        })
+        Ok(Self { auth: auth::Config::read(settings)?, supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")? })
     }
 }

@@ -8,7 +8,7 @@ mod config;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::supabase::Verifier;
+use auth::Verifier;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use lambda_kit::{ApiError, json};
 use serde_json::json;
@@ -31,8 +31,8 @@ impl Deps {
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let http = http_client::client(Duration::from_secs(5))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret),
-            supabase: Service::new(http, config.supabase_url, config.supabase_secret_key),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: Service::new(http, config.auth.supabase_url, config.supabase_secret_key),
         })
     }
 }

@@ -8,12 +8,10 @@ use url::Url;
 /// What create-checkout-session reads from the environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Supabase project.
-    pub supabase_url: Url,
-    /// Its secret key.
+    /// Who may call.
+    pub auth: auth::Config,
+    /// The Supabase project's secret key.
     pub supabase_secret_key: SecretString,
-    /// Its legacy HS256 secret, where tokens are still signed with it.
-    pub supabase_jwt_secret: Option<SecretString>,
     /// Stripe's API, or on one machine what stands in for it.
     pub stripe_api_url: Url,
     /// Its secret key.
@@ -30,9 +28,8 @@ impl Config {
     pub fn read(settings: &Settings) -> Result<Self, SettingError> {
         let malformed = SettingError::Malformed("SITE_ORIGINS", "a list of origins such as https://example.com");
         Ok(Self {
-            supabase_url: settings.url("SUPABASE_URL")?,
+            auth: auth::Config::read(settings)?,
             supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
-            supabase_jwt_secret: settings.optional("SUPABASE_JWT_SECRET").map(Into::into),
             stripe_api_url: settings.url_or("STRIPE_API_URL", stripe_client::API_URL)?,
             stripe_secret_key: settings.secret("STRIPE_SECRET_KEY")?,
             site: Site::of(&settings.list("SITE_ORIGINS")).ok_or(malformed)?,

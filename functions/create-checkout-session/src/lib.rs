@@ -12,7 +12,7 @@ mod order;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::supabase::{Caller, Verifier};
+use auth::{Caller, Verifier};
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -49,8 +49,8 @@ impl Deps {
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let http = http_client::client(Duration::from_secs(4))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret),
-            supabase: Service::new(http, config.supabase_url, config.supabase_secret_key),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: Service::new(http, config.auth.supabase_url, config.supabase_secret_key),
             stripe: Stripe::new(config.stripe_api_url, config.stripe_secret_key)?,
             site: config.site,
         })

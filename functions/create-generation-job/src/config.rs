@@ -7,12 +7,10 @@ use url::Url;
 /// What create-generation-job reads from the environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Supabase project.
-    pub supabase_url: Url,
-    /// Its secret key.
+    /// Who may call.
+    pub auth: auth::Config,
+    /// The Supabase project's secret key.
     pub supabase_secret_key: SecretString,
-    /// Its legacy HS256 secret, where tokens are still signed with it.
-    pub supabase_jwt_secret: Option<SecretString>,
     /// The queue of jobs to work on.
     pub generation_queue_url: Url,
 }
@@ -24,9 +22,8 @@ impl Config {
     /// For the first one that is missing or malformed.
     pub fn read(settings: &Settings) -> Result<Self, SettingError> {
         Ok(Self {
-            supabase_url: settings.url("SUPABASE_URL")?,
+            auth: auth::Config::read(settings)?,
             supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
-            supabase_jwt_secret: settings.optional("SUPABASE_JWT_SECRET").map(Into::into),
             generation_queue_url: settings.url("GENERATION_QUEUE_URL")?,
         })
     }

@@ -12,7 +12,7 @@ mod wish;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::supabase::Verifier;
+use auth::Verifier;
 use domain::id::UserId;
 use job_queue::Queue;
 use lambda_http::{Body, Request, Response};
@@ -39,8 +39,8 @@ impl Deps {
         // Keys, two tries, and the queue's twelve seconds: all of it within the API's 30 seconds.
         let http = http_client::client(Duration::from_secs(4))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret),
-            supabase: Service::new(http, config.supabase_url, config.supabase_secret_key),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: Service::new(http, config.auth.supabase_url, config.supabase_secret_key),
             queue: Queue::new(config.generation_queue_url),
         })
     }

@@ -7,12 +7,10 @@ use url::Url;
 /// What create-influencer reads from the environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Supabase project.
-    pub supabase_url: Url,
-    /// Its secret key.
+    /// Who may call.
+    pub auth: auth::Config,
+    /// The Supabase project's secret key.
     pub supabase_secret_key: SecretString,
-    /// Its legacy HS256 secret, where tokens are still signed with it.
-    pub supabase_jwt_secret: Option<SecretString>,
     /// The workflow's webhook.
     pub n8n_webhook_url: Url,
     /// Key of the signature on what we send there.
@@ -32,9 +30,8 @@ impl Config {
     /// For the first one that is missing or malformed.
     pub fn read(settings: &Settings) -> Result<Self, SettingError> {
         Ok(Self {
-            supabase_url: settings.url("SUPABASE_URL")?,
+            auth: auth::Config::read(settings)?,
             supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
-            supabase_jwt_secret: settings.optional("SUPABASE_JWT_SECRET").map(Into::into),
             n8n_webhook_url: settings.url("N8N_WEBHOOK_URL")?,
             n8n_webhook_secret: settings.secret("N8N_WEBHOOK_SECRET")?,
             callback_url: settings.url("CALLBACK_URL")?,

@@ -11,7 +11,7 @@ mod wish;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use auth::{callback_token, supabase::Verifier};
+use auth::{Verifier, callback_token};
 use domain::{
     id::UserId,
     influencer::{self, Failure, State},
@@ -48,8 +48,8 @@ impl Deps {
         // Keys, two tries, n8n's ten seconds and a failure to record: all of it within the API's 30 seconds.
         let http = http_client::client(Duration::from_secs(4))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret.clone()),
-            supabase: Service::new(http, config.supabase_url.clone(), config.supabase_secret_key.clone()),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: Service::new(http, config.auth.supabase_url.clone(), config.supabase_secret_key.clone()),
             n8n: N8n::new(config.n8n_webhook_url.clone(), config.n8n_webhook_secret.clone())?,
             config,
         })

@@ -9,7 +9,7 @@ mod config;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::supabase::Verifier;
+use auth::Verifier;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use lambda_kit::{ApiError, FieldError, json};
 use serde_json::{Map, Value, json};
@@ -37,8 +37,8 @@ impl Deps {
         // Keys, one read and Stripe's eight seconds: all of it within the API's 30 seconds.
         let http = http_client::client(Duration::from_secs(5))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret),
-            supabase: AsCaller::new(http, config.supabase_url, config.supabase_publishable_key),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: AsCaller::new(http, config.auth.supabase_url, config.auth.supabase_publishable_key),
             stripe: Stripe::new(config.stripe_api_url, config.stripe_secret_key)?,
             site: config.site,
         })

@@ -11,7 +11,7 @@ mod config;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::supabase::Verifier;
+use auth::Verifier;
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use lambda_kit::{ApiError, json};
@@ -41,8 +41,8 @@ impl Deps {
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let http = http_client::client(Duration::from_secs(5))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret),
-            supabase: Service::new(http, config.supabase_url, config.supabase_secret_key),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: Service::new(http, config.auth.supabase_url, config.supabase_secret_key),
             media: MediaStore::new(config.media_bucket, config.media_base_url.as_str()),
         })
     }

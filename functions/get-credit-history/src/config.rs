@@ -1,18 +1,12 @@
 //! The settings of get-credit-history.
 
 use lambda_kit::{SettingError, Settings};
-use secrecy::SecretString;
-use url::Url;
 
 /// What get-credit-history reads from the environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Supabase project.
-    pub supabase_url: Url,
-    /// Its publishable key.
-    pub supabase_publishable_key: SecretString,
-    /// Its legacy HS256 secret, where tokens are still signed with it.
-    pub supabase_jwt_secret: Option<SecretString>,
+    /// Who may call.
+    pub auth: auth::Config,
 }
 
 impl Config {
@@ -21,10 +15,6 @@ impl Config {
     /// # Errors
     /// For the first one that is missing or malformed.
     pub fn read(settings: &Settings) -> Result<Self, SettingError> {
-        Ok(Self {
-            supabase_url: settings.url("SUPABASE_URL")?,
-            supabase_publishable_key: settings.secret("SUPABASE_PUBLISHABLE_KEY")?,
-            supabase_jwt_secret: settings.optional("SUPABASE_JWT_SECRET").map(Into::into),
-        })
+        Ok(Self { auth: auth::Config::read(settings)? })
     }
 }

@@ -7,7 +7,7 @@ mod config;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::supabase::Verifier;
+use auth::Verifier;
 use jiff::Timestamp;
 use lambda_http::{Body, Request, RequestExt, Response, http::StatusCode};
 use lambda_kit::{ApiError, FieldError, json};
@@ -34,8 +34,8 @@ impl Deps {
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let http = http_client::client(Duration::from_secs(5))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret),
-            supabase: AsCaller::new(http, config.supabase_url, config.supabase_publishable_key),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: AsCaller::new(http, config.auth.supabase_url, config.auth.supabase_publishable_key),
         })
     }
 }

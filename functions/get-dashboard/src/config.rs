@@ -1,18 +1,13 @@
 //! The settings of get-dashboard.
 
 use lambda_kit::{SettingError, Settings};
-use secrecy::SecretString;
 use url::Url;
 
 /// What get-dashboard reads from the environment.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Supabase project.
-    pub supabase_url: Url,
-    /// Its publishable key.
-    pub supabase_publishable_key: SecretString,
-    /// Its legacy HS256 secret, where tokens are still signed with it.
-    pub supabase_jwt_secret: Option<SecretString>,
+    /// Who may call.
+    pub auth: auth::Config,
     /// The bucket of images.
     pub media_bucket: String,
     /// What our URLs of images begin with.
@@ -26,9 +21,7 @@ impl Config {
     /// For the first one that is missing or malformed.
     pub fn read(settings: &Settings) -> Result<Self, SettingError> {
         Ok(Self {
-            supabase_url: settings.url("SUPABASE_URL")?,
-            supabase_publishable_key: settings.secret("SUPABASE_PUBLISHABLE_KEY")?,
-            supabase_jwt_secret: settings.optional("SUPABASE_JWT_SECRET").map(Into::into),
+            auth: auth::Config::read(settings)?,
             media_bucket: settings.text("MEDIA_BUCKET")?,
             media_base_url: settings.url("MEDIA_BASE_URL")?,
         })

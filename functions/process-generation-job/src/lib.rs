@@ -263,6 +263,7 @@ async fn bring(deps: &Deps, job: &ClaimedJob, url: &str, seed: Option<i64>) -> R
         deps.media.put(key, path, content_type).await.map_err(StepError::Later)?;
     }
     let output = JobOutput {
+        image_url: deps.media.url(&original),
         object_key: original,
         content_type: rendered.content_type.to_owned(),
         bytes,

@@ -8,7 +8,7 @@ mod config;
 
 use std::{sync::Arc, time::Duration};
 
-use auth::supabase::Verifier;
+use auth::Verifier;
 use job_queue::Queue;
 use lambda_http::{Body, Request, Response};
 use lambda_kit::ApiError;
@@ -33,8 +33,8 @@ impl Deps {
         // Keys, the database and the queue's twelve seconds: all of it within the API's 30 seconds.
         let http = http_client::client(Duration::from_secs(5))?;
         Ok(Self {
-            verifier: Verifier::new(http.clone(), &config.supabase_url, config.supabase_jwt_secret),
-            supabase: Service::new(http, config.supabase_url, config.supabase_secret_key),
+            verifier: Verifier::new(http.clone(), config.auth.clone()),
+            supabase: Service::new(http, config.auth.supabase_url, config.supabase_secret_key),
             queue: Queue::new(config.generation_queue_url),
         })
     }

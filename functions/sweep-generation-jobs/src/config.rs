@@ -13,6 +13,8 @@ pub struct Config {
     pub supabase_secret_key: SecretString,
     /// The queue that process-generation-job reads.
     pub generation_queue_url: Url,
+    /// The queue that erase-account reads.
+    pub erasure_queue_url: Url,
 }
 
 impl Config {
@@ -25,6 +27,7 @@ impl Config {
             supabase_url: settings.url("SUPABASE_URL")?,
             supabase_secret_key: settings.secret("SUPABASE_SECRET_KEY")?,
             generation_queue_url: settings.url("GENERATION_QUEUE_URL")?,
+            erasure_queue_url: settings.url("ERASURE_QUEUE_URL")?,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Every five minutes: puts jobs into the queue again whose message or webhook got lost, and gives up those that are far past
-//! their deadline, so that credits come back in bounded time (invariant I7).
+//! their deadline, so that credits come back in bounded time (invariant I7). Likewise ends of accounts that were not reached.
 //!
 //! - Trigger: EventBridge Scheduler.
-//! - Effects: what `sweep_generation_jobs` says, and a message for each job that is due.
-//! - Once only: a job is swept by one call, and again four minutes later if nobody looked at it; workers bear messages twice.
+//! - Effects: what `sweep_generation_jobs` says, and a message for each job and each leaving user that is due.
+//! - Once only: a job is swept by one call, and again four minutes later if nobody looked at it (an account after an hour);
+//!   workers bear messages twice.
 
 mod config;
 
@@ -11,13 +12,13 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use job_queue::{GenerateImage, Queue};
+use job_queue::{EraseAccount, GenerateImage, Queue};
 use serde::de::IgnoredAny;
 use supabase_client::Service;
 
 pub use config::Config;
 
-/// Jobs of one round trip.
+/// Jobs, or accounts, of one round trip.
 const BATCH: u32 = 100;
 /// Messages on their way at the same time.
 const SENDING: usize = 10;
@@ -29,6 +30,7 @@ const ROUNDS: usize = 20;
 pub struct Deps {
     supabase: Service,
     queue: Queue,
+    erasures: Queue,
 }
 
 impl Deps {
@@ -41,6 +43,7 @@ impl Deps {
         Ok(Self {
             supabase: Service::new(http, config.supabase_url, config.supabase_secret_key),
             queue: Queue::new(config.generation_queue_url),
+            erasures: Queue::new(config.erasure_queue_url),
         })
     }
 }
@@ -48,7 +51,7 @@ impl Deps {
 /// Serves one tick.
 ///
 /// # Errors
-/// When database or queue do not answer: the next tick finds the same jobs.
+/// When database or queue do not answer: a later tick finds the same jobs and accounts.
 pub async fn handle(deps: Arc<Deps>, _: IgnoredAny) -> anyhow::Result<()> {
     let (mut queued, mut failed) = (0, 0);
     for _ in 0..ROUNDS {
@@ -65,5 +68,11 @@ pub async fn handle(deps: Arc<Deps>, _: IgnoredAny) -> anyhow::Result<()> {
         }
     }
     tracing::info!(queued, failed, "jobs swept");
+
+    let leaving = deps.supabase.sweep_account_deletions(BATCH).await.context("failed to sweep accounts")?;
+    for user_id in leaving {
+        tracing::warn!(user.id = %user_id, "account not erased yet");
+        deps.erasures.send(&EraseAccount { user_id }).await?;
+    }
     Ok(())
 }

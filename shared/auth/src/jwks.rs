@@ -1,16 +1,20 @@
-//! The signing keys that a Supabase project publishes (<https://supabase.com/docs/guides/auth/signing-keys>).
+//! The signing keys that an issuer publishes (<https://supabase.com/docs/guides/auth/signing-keys>,
+//! <https://clerk.com/docs/guides/sessions/manual-jwt-verification>).
 
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{
-    Algorithm, DecodingKey,
+    Algorithm, DecodingKey, Header,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
 };
+use lambda_kit::ApiError;
 use reqwest::Client;
 use tokio::sync::Mutex;
 use url::Url;
 
-/// Supabase's edge caches the set for this long and asks that nobody caches longer.
+use crate::refused;
+
+/// Supabase's edge caches the set for this long and asks that nobody caches longer; Clerk says nothing.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// An unknown `kid` asks for the set again at once, but not more often than this, so that forged tokens cause no storm.
 const BETWEEN_UNKNOWN: Duration = Duration::from_secs(10);
@@ -37,11 +41,18 @@ impl Jwks {
         Self { http, url, fetched: Mutex::new(None) }
     }
 
-    /// The key named `kid` and the one algorithm it is for. `None` when the project has no such key.
+    /// The key that a token's header names, and the one algorithm it is for.
     ///
     /// # Errors
-    /// When the set cannot be fetched.
-    pub(crate) async fn key(&self, kid: &str) -> anyhow::Result<Option<(DecodingKey, Algorithm)>> {
+    /// 401 when it names none of the issuer's; 503 when the set cannot be fetched.
+    pub(crate) async fn key_for(&self, header: Header) -> Result<(DecodingKey, Algorithm), ApiError> {
+        let kid = header.kid.ok_or_else(|| refused(anyhow::anyhow!("the token names no key")))?;
+        let found = self.key(&kid).await.map_err(|error| ApiError::unavailable("auth_unavailable", error))?;
+        found.ok_or_else(|| refused(anyhow::anyhow!("the token names an unknown key")))
+    }
+
+    /// The key named `kid` and the one algorithm it is for. `None` when the issuer has no such key.
+    async fn key(&self, kid: &str) -> anyhow::Result<Option<(DecodingKey, Algorithm)>> {
         let mut fetched = self.fetched.lock().await;
         let mut for_unknown_at = None;
         if let Some(Fetched { set, at, for_unknown_at: before }) = fetched.as_ref()

@@ -3,32 +3,17 @@
 
 use domain::id::UserId;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use lambda_http::http::HeaderMap;
 use lambda_kit::ApiError;
 use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use crate::{bearer, crypto, jwks::Jwks};
-
-/// Clocks may differ by this much, in seconds.
-const LEEWAY: u64 = 10;
-
-/// A signed-in user.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Who.
-    pub user_id: UserId,
-    /// The address that she signed up with, if the token says.
-    pub email: Option<String>,
-    /// Her own token, to act as her.
-    pub token: SecretString,
-}
+use crate::{Caller, LEEWAY, jwks::Jwks, refused};
 
 /// Verifies access tokens of one project: by its published keys, and by the legacy shared secret where one is set.
 #[derive(Debug)]
-pub struct Verifier {
+pub(crate) struct Supabase {
     issuer: String,
     jwks: Jwks,
     legacy_secret: Option<SecretString>,
@@ -43,38 +28,25 @@ struct Claims {
     is_anonymous: bool,
 }
 
-impl Verifier {
+impl Supabase {
     /// For the project at `url`, such as `https://<ref>.supabase.co`.
-    pub fn new(http: Client, url: &Url, legacy_secret: Option<SecretString>) -> Self {
-        crypto::install();
+    pub(crate) fn new(http: Client, url: &Url, legacy_secret: Option<SecretString>) -> Self {
         let issuer = format!("{}/auth/v1", url.as_str().trim_end_matches('/'));
         let mut keys = url.clone();
         keys.set_path("/auth/v1/.well-known/jwks.json");
         Self { issuer, jwks: Jwks::new(http, keys), legacy_secret }
     }
 
-    /// The caller of a request, by its `Authorization: Bearer` header.
-    ///
-    /// # Errors
-    /// 401 for anything but a valid token of a signed-in user; 503 when the project's keys cannot be fetched.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
-        let Some(token) = bearer(headers) else {
-            return Err(ApiError::unauthenticated("Please log in: the request carries no access token."));
-        };
-        let refused = |cause: anyhow::Error| ApiError::unauthenticated("Please log in again.").because(cause);
-
-        let header = decode_header(token).map_err(|error| refused(error.into()))?;
+    /// The user whose token it is.
+    pub(crate) async fn caller(&self, token: &str) -> Result<Caller, ApiError> {
+        let header = decode_header(token).map_err(refused)?;
         let (key, algorithm, by_legacy_secret) = match (header.alg, &self.legacy_secret) {
             (Algorithm::HS256, Some(secret)) => {
                 (DecodingKey::from_secret(secret.expose_secret().as_bytes()), Algorithm::HS256, true)
             }
             (Algorithm::HS256, None) => return Err(refused(anyhow::anyhow!("HS256, and no legacy secret is set"))),
             _ => {
-                let kid = header.kid.ok_or_else(|| refused(anyhow::anyhow!("the token names no key")))?;
-                let found =
-                    self.jwks.key(&kid).await.map_err(|error| ApiError::unavailable("auth_unavailable", error))?;
-                let (key, algorithm) =
-                    found.ok_or_else(|| refused(anyhow::anyhow!("the token names an unknown key")))?;
+                let (key, algorithm) = self.jwks.key_for(header).await?;
                 (key, algorithm, false)
             }
         };
@@ -87,7 +59,7 @@ impl Verifier {
         // A token by the project's own secret may come without an issuer (@supabase/lite's do); a wrong one is refused.
         let required: &[&str] = if by_legacy_secret { &["exp", "aud", "sub"] } else { &["exp", "aud", "sub", "iss"] };
         validation.set_required_spec_claims(required);
-        let claims = decode::<Claims>(token, &key, &validation).map_err(|error| refused(error.into()))?.claims;
+        let claims = decode::<Claims>(token, &key, &validation).map_err(refused)?.claims;
 
         if claims.role.as_deref() != Some("authenticated") || claims.is_anonymous {
             return Err(refused(anyhow::anyhow!("the token is not one of a signed-in user")));

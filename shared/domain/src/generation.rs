@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AssetId, InfluencerId, JobId};
+use crate::id::{AssetId, ImageId, InfluencerId, JobId};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +116,8 @@ pub struct Shown {
     pub failure: Option<ShownFailure>,
     /// The picture.
     pub output: Option<ShownOutput>,
+    /// How it stands in the public grid.
+    pub image: Option<ShownImage>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When somebody first worked on it.
@@ -131,6 +133,19 @@ pub struct ShownFailure {
     pub code: String,
     /// A sentence.
     pub message: String,
+}
+
+/// How a picture stands in the public grid, as its owner sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShownImage {
+    /// Its id there.
+    pub id: ImageId,
+    /// She shows it there.
+    pub published: bool,
+    /// How many like it.
+    pub likes_count: i32,
+    /// Why an admin keeps it out all the same.
+    pub hidden_reason: Option<String>,
 }
 
 /// A finished picture, by links that work for a while.

@@ -34,3 +34,7 @@ id! {
     /// A file: `assets.id`.
     AssetId
 }
+id! {
+    /// A picture that can be in the grid: `images.id`.
+    ImageId
+}

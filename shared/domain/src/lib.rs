@@ -4,6 +4,7 @@
 
 mod adults;
 pub mod generation;
+pub mod grid;
 pub mod id;
 pub mod influencer;
 pub mod text;

@@ -35,7 +35,12 @@ impl TextError {
     }
 }
 
-fn parse(raw: &str, max: usize) -> Result<String, TextError> {
+fn of_adults(raw: &str, max: usize) -> Result<String, TextError> {
+    let text = plain(raw, max)?;
+    if adults::describes_minor(&text) { Err(TextError::DescribesMinor) } else { Ok(text) }
+}
+
+fn plain(raw: &str, max: usize) -> Result<String, TextError> {
     let text: String = raw.nfc().collect::<String>().trim().to_owned();
     if text.is_empty() {
         Err(TextError::TooShort)
@@ -43,15 +48,13 @@ fn parse(raw: &str, max: usize) -> Result<String, TextError> {
         Err(TextError::TooLong(max))
     } else if text.chars().any(char::is_control) {
         Err(TextError::ControlCharacters)
-    } else if adults::describes_minor(&text) {
-        Err(TextError::DescribesMinor)
     } else {
         Ok(text)
     }
 }
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $parse:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
         #[serde(transparent)]
@@ -66,7 +69,7 @@ macro_rules! text {
             /// # Errors
             /// A [`TextError`] that says what is wrong with it.
             pub fn parse(raw: &str) -> Result<Self, TextError> {
-                parse(raw, Self::MAX).map(Self)
+                $parse(raw, Self::MAX).map(Self)
             }
 
             /// The text.
@@ -79,20 +82,25 @@ macro_rules! text {
 
 text! {
     /// What she is called.
-    CharacterName, 40
+    CharacterName, 40, of_adults
 }
 text! {
     /// Who she is.
-    Bio, 1000
+    Bio, 1000, of_adults
 }
 text! {
     /// How she comes across.
-    Vibe, 200
+    Vibe, 200, of_adults
 }
 
 text! {
     /// What a picture is to show.
-    ImagePrompt, 1000
+    ImagePrompt, 1000, of_adults
+}
+
+text! {
+    /// Why an admin keeps a picture out of the grid: she may say that it looks like a child.
+    HidingReason, 200, plain
 }
 
 #[cfg(test)]
@@ -113,6 +121,12 @@ mod tests {
         // 41 scalars as typed, 40 composed
         assert!(CharacterName::parse(&format!("{}e\u{301}", "x".repeat(39))).is_ok());
         assert_eq!(CharacterName::parse(" \u{a0}\t"), Err(TextError::TooShort));
+    }
+
+    #[test]
+    fn why_a_picture_is_hidden_may_speak_of_a_child() {
+        assert_eq!(ImagePrompt::parse("looks like a child"), Err(TextError::DescribesMinor));
+        assert_eq!(HidingReason::parse(" looks like a child ").unwrap().as_str(), "looks like a child");
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub async fn shown(media: &MediaStore, job: OwnJob, now: Timestamp) -> anyhow::R
         progress: job.progress,
         failure: job.failure_code.zip(job.failure_message).map(|(code, message)| ShownFailure { code, message }),
         output,
+        image: job.image,
         created_at: job.created_at,
         started_at: job.started_at,
         finished_at: job.finished_at,

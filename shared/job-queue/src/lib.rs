@@ -27,6 +27,13 @@ pub struct GenerateImage {
     pub job_id: JobId,
 }
 
+/// Asks erase-account to bring the end of an account to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseAccount {
+    /// Whose it was.
+    pub user_id: UserId,
+}
+
 /// Sends messages to one SQS queue. Connects when first needed.
 #[derive(Debug)]
 pub struct Queue {

@@ -7,6 +7,7 @@ mod download;
 mod outputs;
 mod post;
 mod removing;
+mod shared_link;
 
 use std::{path::Path, time::Duration};
 
@@ -24,6 +25,8 @@ use tokio::sync::OnceCell;
 
 pub use assets::{Got, Source};
 pub use post::{FORM_LIFETIME, Form};
+pub use removing::Stock;
+pub use shared_link::half_hour;
 
 /// How long a link lives.
 pub const LINK_LIFETIME: Duration = Duration::from_secs(3600);
@@ -140,10 +143,14 @@ impl MediaStore {
         let Some(key) = url.strip_prefix(&self.base_url).and_then(|rest| rest.strip_prefix('/')) else {
             return Ok(Link { url: url.to_owned(), expires_at: None });
         };
-        let presigning = PresigningConfig::builder().start_time(now.into()).expires_in(LINK_LIFETIME).build()?;
+        self.presigned(key, now).await
+    }
+
+    async fn presigned(&self, key: &str, from: Timestamp) -> anyhow::Result<Link> {
+        let presigning = PresigningConfig::builder().start_time(from.into()).expires_in(LINK_LIFETIME).build()?;
         let request = self.client().await.get_object().bucket(&self.bucket).key(key).presigned(presigning).await;
         let request = request.context("failed to sign a link")?;
-        Ok(Link { url: request.uri().to_owned(), expires_at: Some(now + LINK_LIFETIME) })
+        Ok(Link { url: request.uri().to_owned(), expires_at: Some(from + LINK_LIFETIME) })
     }
 }
 

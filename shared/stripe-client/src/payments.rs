@@ -1,6 +1,7 @@
 //! What was subscribed to, paid, returned and disputed.
 
-use serde::Deserialize;
+use reqwest::StatusCode;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     objects::{Charge, Dispute, InvoiceLine, Subscription},
@@ -14,6 +15,32 @@ impl Stripe {
     /// When Stripe gives no usable answer.
     pub async fn subscription(&self, id: &str) -> Result<Option<Subscription>, StripeError> {
         self.object(&["subscriptions", id]).await
+    }
+
+    /// A customer's subscriptions that have not ended, also those whose first payment is still missing.
+    ///
+    /// # Errors
+    /// When Stripe gives no usable answer.
+    pub async fn unended_subscriptions(&self, customer: &str) -> Result<Vec<Subscription>, StripeError> {
+        let mut subscriptions: Vec<Subscription> =
+            self.all(&["subscriptions"], &[("customer", customer), ("status", "all")]).await?;
+        subscriptions.retain(|one| !["incomplete_expired", "canceled"].contains(&one.status.as_str()));
+        Ok(subscriptions)
+    }
+
+    /// Ends a subscription now, with no further invoice and nothing paid back; one that has ended stays as it is
+    /// (<https://docs.stripe.com/api/subscriptions/cancel>).
+    ///
+    /// # Errors
+    /// When Stripe gives no usable answer; repeat it then.
+    pub async fn cancel_subscription(&self, id: &str) -> Result<(), StripeError> {
+        match self.delete::<IgnoredAny>(&["subscriptions", id]).await {
+            // So Stripe says of one that has ended, too.
+            Err(StripeError::Refused { status: StatusCode::NOT_FOUND, code, .. }) if code == "resource_missing" => {
+                Ok(())
+            }
+            answer => answer.map(drop),
+        }
     }
 
     /// A charge as it is now, with what was refunded of it.

@@ -116,6 +116,11 @@ impl Stripe {
         self.page(path, query, "").await?.data.into_iter().map(parse).collect()
     }
 
+    /// Ends what is at `path`; repeating it changes nothing.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, StripeError> {
+        read(ask(self.request(Method::DELETE, path)).await?)
+    }
+
     /// Writes, once for each `idempotency_key` and `form` (<https://docs.stripe.com/api/idempotent_requests>): Stripe refuses a
     /// key that comes again with another form, so the form is part of it.
     pub(crate) async fn post<T: DeserializeOwned>(

@@ -1,7 +1,7 @@
 //! Generation jobs and their RPCs (`infra/supabase/migrations/*_generation*.sql`).
 
 use domain::{
-    generation::Status,
+    generation::{ShownImage, Status},
     id::{AssetId, InfluencerId, JobId, UserId},
 };
 use jiff::Timestamp;
@@ -173,6 +173,8 @@ pub struct ClaimedJob {
 pub struct JobOutput {
     /// Where the original lies; the other sizes lie beside it.
     pub object_key: String,
+    /// Our own URL of the original.
+    pub image_url: String,
     /// Of the original.
     pub content_type: String,
     /// Of the original.
@@ -255,6 +257,8 @@ pub struct OwnJob {
     pub finished_at: Option<Timestamp>,
     /// The picture.
     pub output: Option<OwnOutput>,
+    /// How it stands in the public grid.
+    pub image: Option<ShownImage>,
 }
 
 /// A finished picture as its owner may read it.
