@@ -87,7 +87,7 @@ async fn sell(
     let (known, price, credits) = match context {
         CheckoutContext::Ok { customer_id, price_id, credits } => (customer_id, price_id, credits),
         CheckoutContext::Unknown => return Err(order.unknown()),
-        CheckoutContext::NoUser => return Err(no_user()),
+        CheckoutContext::NoUser => return Err(ApiError::account_gone()),
         CheckoutContext::AlreadySubscribed { customer_id } => return Err(already_subscribed(deps, &customer_id).await),
     };
     let mut customer = match known {
@@ -137,7 +137,7 @@ async fn make_customer(deps: &Deps, caller: &Caller, gone: Option<&str>) -> Resu
     let made = made.map_err(no_stripe)?;
     match deps.supabase.keep_stripe_customer(caller.user_id, &made, gone).await.map_err(no_database)? {
         KeepOutcome::Kept { customer_id } => Ok(customer_id),
-        KeepOutcome::NoUser => Err(no_user()),
+        KeepOutcome::NoUser => Err(ApiError::account_gone()),
     }
 }
 
@@ -203,10 +203,6 @@ async fn already_subscribed(deps: &Deps, customer: &str) -> ApiError {
         }
         Err(error) => no_stripe(error),
     }
-}
-
-fn no_user() -> ApiError {
-    ApiError::unauthenticated("This account no longer exists.")
 }
 
 fn no_database(error: SupabaseError) -> ApiError {

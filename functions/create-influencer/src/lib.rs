@@ -72,7 +72,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
             let detail = "You have your character already. There is one for each account.";
             return Err(ApiError::new(StatusCode::CONFLICT, "influencer_exists", detail));
         }
-        RequestOutcome::NoUser => return Err(ApiError::unauthenticated("This account no longer exists.")),
+        RequestOutcome::NoUser => return Err(ApiError::account_gone()),
     };
     tracing::info!(user.id = %her.user_id, influencer.id = %her.id, attempt = her.attempt, "influencer requested");
 

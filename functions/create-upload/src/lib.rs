@@ -66,7 +66,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", detail);
             return Err(error.retry_after(retry_after));
         }
-        AnnounceOutcome::NoUser => return Err(ApiError::unauthenticated("This account no longer exists.")),
+        AnnounceOutcome::NoUser => return Err(ApiError::account_gone()),
     };
     let form = deps.media.upload_form(&key, content_type, MAX_BYTES, Timestamp::now()).await?;
     tracing::info!(user.id = %caller.user_id, asset.id = %asset_id, content_type, "upload announced");

@@ -52,7 +52,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
     let begun = deps.supabase.begin_account_deletion(user_id).await;
     match begun.map_err(|error| ApiError::unavailable("database_unavailable", error))? {
         LeaveOutcome::Leaving => tracing::info!(user.id = %user_id, "user leaves"),
-        LeaveOutcome::NoUser => return Err(ApiError::unauthenticated("This account no longer exists.")),
+        LeaveOutcome::NoUser => return Err(ApiError::account_gone()),
     }
     if let Err(error) = deps.queue.send(&EraseAccount { user_id }).await {
         // The wish is written down: the sweeper sends the message within minutes.

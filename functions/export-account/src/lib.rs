@@ -73,7 +73,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
 
     let found = deps.supabase.export_account(user_id).await;
     let data = found.map_err(|error| ApiError::unavailable("database_unavailable", error))?;
-    let data = data.ok_or_else(|| ApiError::unauthenticated("This account no longer exists."))?;
+    let data = data.ok_or_else(ApiError::account_gone)?;
 
     let exported_at = Timestamp::now();
     let mut files = Vec::new();

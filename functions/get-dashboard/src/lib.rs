@@ -104,7 +104,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
         SupabaseError::Unauthenticated => ApiError::unauthenticated("Please log in again.").because(error),
         error => ApiError::unavailable("database_unavailable", error),
     })?;
-    let Some(dashboard) = found else { return Err(ApiError::unauthenticated("This account no longer exists.")) };
+    let Some(dashboard) = found else { return Err(ApiError::account_gone()) };
 
     let influencer = match dashboard.influencer {
         Some(her) => Some(shown(&deps.media, her, Timestamp::now()).await?),

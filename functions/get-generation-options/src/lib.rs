@@ -72,7 +72,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
             error => ApiError::unavailable("database_unavailable", error),
         })?;
     let Some(credits) = options.credits else {
-        return Err(ApiError::unauthenticated("This account no longer exists."));
+        return Err(ApiError::account_gone());
     };
 
     let now = Timestamp::now();

@@ -53,6 +53,6 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
             json(StatusCode::OK, &json!({ "id": image_id, "likes_count": likes_count, "liked": liked }))
         }
         LikeOutcome::NotFound => Err(image_desk::image_not_found()),
-        LikeOutcome::NoUser => Err(image_desk::account_gone()),
+        LikeOutcome::NoUser => Err(ApiError::account_gone()),
     }
 }

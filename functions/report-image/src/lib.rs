@@ -57,6 +57,6 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
             json(StatusCode::CREATED, &json!({ "id": image_id, "reported": true }))
         }
         ReportOutcome::NotFound => Err(image_desk::image_not_found()),
-        ReportOutcome::NoUser => Err(image_desk::account_gone()),
+        ReportOutcome::NoUser => Err(ApiError::account_gone()),
     }
 }

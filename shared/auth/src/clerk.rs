@@ -92,7 +92,7 @@ impl Clerk {
         let token = token.into();
         match self.supabase.enter(&token).await {
             Ok(EnterOutcome::Ok { user_id }) => Ok(Caller { user_id, email: claims.email, token }),
-            Ok(EnterOutcome::NoUser) => Err(ApiError::unauthenticated("This account no longer exists.")),
+            Ok(EnterOutcome::NoUser) => Err(ApiError::account_gone()),
             Err(error @ SupabaseError::Unauthenticated) => Err(refused(error)),
             Err(error) => Err(ApiError::unavailable("database_unavailable", error)),
         }

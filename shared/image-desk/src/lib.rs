@@ -26,12 +26,6 @@ pub fn image_not_found() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "image_not_found", "There is no such picture.")
 }
 
-/// 401: the token is good, and its user is gone.
-#[must_use]
-pub fn account_gone() -> ApiError {
-    ApiError::unauthenticated("This account no longer exists.")
-}
-
 /// Whether something is to be so (`PUT`), or not (`DELETE`, the only other method of these routes).
 pub fn is_wanted(request: &Request) -> bool {
     request.method() == Method::PUT

@@ -22,7 +22,7 @@ pub async fn answer(queue: &Queue, outcome: CreateJobOutcome) -> Result<Response
         CreateJobOutcome::InsufficientCredits { balance, cost } => return Err(insufficient_credits(balance, cost)),
         CreateJobOutcome::RateLimited { retry_after } => return Err(rate_limited(retry_after)),
         CreateJobOutcome::Invalid { fields } => return Err(ApiError::invalid_fields(unknown(&fields))),
-        CreateJobOutcome::NoUser => return Err(ApiError::unauthenticated("This account no longer exists.")),
+        CreateJobOutcome::NoUser => return Err(ApiError::account_gone()),
         CreateJobOutcome::NotFound => return Err(no_such_job()),
         CreateJobOutcome::NotFailed { .. } => {
             let detail = "Only a picture that failed can be tried again.";

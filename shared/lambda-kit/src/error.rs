@@ -55,6 +55,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
     }
 
+    /// 401: the token is good, and its user is gone.
+    pub fn account_gone() -> Self {
+        Self::unauthenticated("This account no longer exists.")
+    }
+
     /// 422: fields are wrong, each of them named.
     pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
         let detail = "Some fields need another look.";
