@@ -8,7 +8,7 @@ mod reference;
 mod shapes;
 mod world;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, iter, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, future::join_all, stream};
 use jiff::Timestamp;
@@ -31,7 +31,9 @@ use crate::{
     stack::{Answer, User, database, request, setting, stripe_webhook},
 };
 
-const SEEDS: u64 = 12;
+/// Always the first one: in its world all happens that can. Of the others, that nobody chose, one cannot know.
+const EVENTFUL: u64 = 8;
+const OTHER_SEEDS: u64 = 11;
 const SEEDS_AT_ONCE: usize = 4;
 const STEPS: usize = 60;
 
@@ -468,7 +470,8 @@ impl Run {
 async fn whatever_stripe_sends_how_often_and_in_what_order_the_ledger_is_what_the_model_says() {
     let given = Settings::from_env().optional("MODEL_SEED");
     let first = Timestamp::now().as_millisecond() as u64;
-    let seeds: Vec<u64> = given.map_or((first..first + SEEDS).collect(), |seed| vec![seed.parse().unwrap()]);
+    let every = || iter::once(EVENTFUL).chain(first..first + OTHER_SEEDS).collect();
+    let seeds: Vec<u64> = given.map_or_else(every, |seed| vec![seed.parse().unwrap()]);
     let begun = Instant::now();
     let runs = stream::iter(seeds.clone()).map(|seed| async move {
         let run = tokio::spawn(async move { Run::new(seed).await.live().await }).await;
@@ -482,7 +485,7 @@ async fn whatever_stripe_sends_how_often_and_in_what_order_the_ledger_is_what_th
             *outcomes.entry(outcome).or_default() += count;
         }
     }
-    eprintln!("{} seeds from {first}, {deliveries} deliveries in {:?}: {outcomes:?}", seeds.len(), begun.elapsed());
+    eprintln!("seeds {seeds:?}, {deliveries} deliveries in {:?}: {outcomes:?}", begun.elapsed());
     if seeds.len() > 1 {
         // What never happened was not shown.
         let all = ["duplicate", "granted", "ignored", "mismatched", "noted", "stale", "stored"];
