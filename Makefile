@@ -10,6 +10,8 @@ export npm_config_update_notifier = false
 tools := local/node_modules/.package-lock.json
 venv  := local/.venv/.done
 bin   := local/.venv/bin
+# Its pins contradict those of the others, so it lives apart.
+checkov := local/.venv/checkov
 lambda := PATH="$(CURDIR)/$(bin):$$PATH" cargo lambda
 
 help: ## lists the commands
@@ -32,12 +34,13 @@ test-n8n: $(tools) $(venv) ## the workflow in the real n8n (installs 1.2 GB once
 	cargo build --workspace --bins
 	node local/n8n/test.mjs
 
-check: $(tools) $(venv) ## formatting, lints, docs, templates
+check: $(tools) $(venv) $(checkov)/.done ## formatting, lints, docs, templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	$(bin)/sam validate --lint
 	$(bin)/cfn-lint template.yaml
+	$(checkov)/bin/checkov --config-file local/checkov.yaml
 	$(bin)/openapi-spec-validator docs/openapi.yaml
 
 bench: $(tools) ## what the largest pictures cost, and what a page of the grid touches (docs/BENCHMARKS.md)
@@ -54,7 +57,8 @@ web: $(tools) ## the pages for the cloud, into target/web: SUPABASE_URL=, SUPABA
 	@SUPABASE_URL="$(SUPABASE_URL)" SUPABASE_PUBLISHABLE_KEY="$(SUPABASE_PUBLISHABLE_KEY)" API_URL="$(API_URL)" node local/stack/pages.mjs target/web
 
 deploy: build ## the stack of STAGE=dev or prod (docs/OPERATIONS.md)
-	$(bin)/sam deploy --config-env $(STAGE)
+	@printf 'Release: "%s"\n' $$(cat template.yaml samconfig.toml target/lambda/*/bootstrap | git hash-object --stdin) > target/release.yaml
+	$(bin)/sam deploy --config-env $(STAGE) $(DEPLOY_FLAGS)
 
 clean: ## removes what the local parts keep: database, bucket, keys
 	rm -rf local/.data
@@ -66,4 +70,9 @@ $(tools): local/package-lock.json
 $(venv): local/requirements.txt
 	python3 -m venv local/.venv
 	$(bin)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(checkov)/.done: local/checkov-requirements.txt $(venv)
+	python3 -m venv $(checkov)
+	$(checkov)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
