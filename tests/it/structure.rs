@@ -183,6 +183,67 @@ fn every_queue_has_its_five_things() {
 }
 
 #[test]
+fn every_function_is_released_watched_and_on_the_dashboard() {
+    let template = read("template.yaml");
+    let all = resources(&template);
+    let lines = |id: &str| &all.iter().find(|(other, _)| other == id).unwrap_or_else(|| panic!("no {id}")).1;
+    let dashboard = lines("Dashboard");
+    for function in folders("functions") {
+        let (id, block) = resource(&template, &function).unwrap();
+        assert!(block.contains("AutoPublishCodeSha256: !Ref Release"), "{function}: new settings make no new version");
+        assert!(block.contains(&format!("!Ref {id}NewVersionAlarm")), "{function}: no alarm takes a new version back");
+        assert!(
+            lines(&format!("{id}NewVersionAlarm")).contains(&format!("Value: !GetAtt {id}.Version.Version")),
+            "{id}NewVersionAlarm does not watch the new version of {function}"
+        );
+        for metric in ["Invocations", "Errors", "Duration", "Throttles"] {
+            let line = format!(r#"["AWS/Lambda", "{metric}", "FunctionName", "${{{id}}}"]"#);
+            assert!(dashboard.contains(&line), "the dashboard lacks {metric} of {function}");
+        }
+    }
+    for (id, lines) in &all {
+        let line = match lines.lines().next().unwrap_or_default().trim() {
+            "Type: AWS::SQS::Queue" => format!("\"${{{id}.QueueName}}\""),
+            "Type: AWS::CloudWatch::Alarm" if lines.contains("AlarmActions") => format!("\"${{{id}.Arn}}\""),
+            _ => continue,
+        };
+        assert!(dashboard.contains(&line), "{id} is not on the dashboard");
+    }
+    let body = dashboard.split("DashboardBody: !Sub |").nth(1).unwrap();
+    let body = body.split("  # ---").next().unwrap();
+    serde_json::from_str::<serde_json::Value>(body).expect("the dashboard is JSON");
+}
+
+#[test]
+fn the_page_on_security_names_tests_that_exist_and_every_secret() {
+    fn code(folder: &Path, found: &mut String) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                code(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut tests = String::new();
+    for folder in ["functions", "operate", "shared", "tests"] {
+        code(&root().join(folder), &mut tests);
+    }
+    let page = read("docs/SECURITY.md");
+    // A name with three underscores or more is a test's; those of columns and tables have fewer.
+    let named = page.split('`').skip(1).step_by(2);
+    let named = named.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+    for name in named.filter(|name| name.matches('_').count() >= 3) {
+        assert!(tests.contains(&format!("fn {name}(")), "docs/SECURITY.md names the test {name}, which is not there");
+    }
+    let template = read("template.yaml");
+    for secret in template.split(":SecretString:").skip(1).map(|rest| rest.split(':').next().unwrap()) {
+        assert!(page.contains(&format!("\n| `{secret}` |")), "docs/SECURITY.md does not say how {secret} is rotated");
+    }
+}
+
+#[test]
 fn no_alarm_watches_more_than_ten_metrics() {
     // CloudWatch refuses more, and only when it is deployed.
     for (id, lines) in resources(&read("template.yaml")) {
