@@ -1,5 +1,5 @@
 # `make` lists what there is.
-.PHONY: help dev test test-rust test-browser test-n8n check bench event build web deploy clean
+.PHONY: help dev test test-rust test-browser test-n8n check bench cost event build web deploy clean
 .DEFAULT_GOAL := help
 
 ARCH  ?= arm64
@@ -46,6 +46,9 @@ check: $(tools) $(venv) $(checkov)/.done ## formatting, lints, docs, templates
 bench: $(tools) ## what the largest pictures cost, and what a page of the grid touches (docs/BENCHMARKS.md)
 	cargo run --release -p imaging --example peak
 	node local/bench/grid.mjs
+
+cost: $(tools) ## what a month costs, and what gives way first (docs/COST.md)
+	node local/bench/cost.mjs
 
 event: $(venv) ## sends one event to its function, beside `make dev`: EVENT=events/create-influencer/accepted.json
 	@node local/stack/event.mjs $(EVENT)

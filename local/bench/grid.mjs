@@ -4,15 +4,8 @@
 //
 // It calls public.grid() as list-images does; PostgreSQL's own auto_explain says what the statements in it did.
 
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import postgres from 'postgres';
-import { startPostgres } from '../stack/database.mjs';
-import { freePorts } from '../stack/ports.mjs';
-import { Programs } from '../stack/process.mjs';
-import { newKeys } from '../stack/settings.mjs';
-import { startSupabase } from '../stack/supabase.mjs';
+import { inDatabase } from './postgres.mjs';
 
 // Every 21 pictures have 0 to 20 likes.
 const PICTURES = 1_000_020;
@@ -22,23 +15,6 @@ const PAGES = [1, 10, 100, 1000];
 
 const id = (n) => `md5((${n})::text)::uuid`;
 const user = (n) => id(`-1 - (${n})`);
-
-// A PostgreSQL with our migrations, as the stack has it.
-async function migrated(folder, programs) {
-  const [port, supabase] = await freePorts(2);
-  const urls = { supabase: `http://127.0.0.1:${supabase}`, web: 'http://127.0.0.1', sandbox: 'http://127.0.0.1' };
-  const lines = [];
-  const common = { programs, log: (line) => lines.push(line), stopped: new AbortController().signal };
-  try {
-    const { url } = await startPostgres({ dir: join(folder, 'postgres'), port, ...common });
-    const database = { driver: 'postgres', url };
-    const lite = await startSupabase({ port: supabase, database, urls, keys: newKeys(), clerkIssuer: urls.sandbox, ...common });
-    await lite.stop();
-    return url;
-  } catch (error) {
-    throw new Error(`${error.message}\n${lines.slice(-15).join('\n')}`);
-  }
-}
 
 // Without triggers and foreign keys, and with the indexes made at the end: else this takes an hour.
 async function fill(sql) {
@@ -127,11 +103,7 @@ async function walk(url, who, order) {
   return results;
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'sweetheart-grid-'));
-await chmod(folder, 0o711);
-const programs = new Programs({ temporary: folder });
-try {
-  const url = await migrated(folder, programs);
+await inDatabase(async (url) => {
   const sql = postgres(url, { max: 1, onnotice: () => {} });
   const began = performance.now();
   await fill(sql);
@@ -156,7 +128,4 @@ try {
     console.error('\nA page far down touches more than twice what the first does, or a page reads a whole table.');
     process.exitCode = 1;
   }
-} finally {
-  await programs.stopAll();
-  await rm(folder, { recursive: true, force: true });
-}
+});
