@@ -52,8 +52,8 @@ const N8N_AT_ONCE = 100;
 const WORKFLOW_S = 45;
 // Of what Lambda itself logs of a call (platform.start, platform.report), and of API Gateway's line. CloudWatch adds 26 bytes to each.
 const LOG_BYTES = { platform: 700, access: 340, overhead: 26 };
-// Our own line of a call, as JSON.
-const OWN_LINE_BYTES = 420;
+// Our own line of a call, as JSON: read off a function that was started with AWS_LAMBDA_LOG_FORMAT=JSON.
+const OWN_LINE_BYTES = 510;
 // What functions count themselves (EMF): each pair of a metric's name and its dimensions is a metric that is paid for.
 const EMF_SERIES = 0;
 
@@ -153,6 +153,9 @@ const resources = new Map(
     .map((block) => [block.trimStart().split(':')[0], block]),
 );
 const blockOf = (name) => [...resources.values()].find((block) => block.includes(`CodeUri: target/lambda/${name}/`));
+for (const [, name] of template.matchAll(/CodeUri: target\/lambda\/([^/]+)\//g)) {
+  if (!(name in CALLS) && !(name in CLOCK)) throw new Error(`${name} is in neither CALLS nor CLOCK of local/bench/cost.mjs: say how often it is called`);
+}
 const memoryOf = (name) => Number((blockOf(name).match(/MemorySize: (\d+)/) ?? template.match(/MemorySize: (\d+)/))[1]);
 const isHttp = (name) => blockOf(name).includes('Type: HttpApi');
 const inProd = (setting) => Number(template.match(new RegExp(`\\n {4}prod:\\n[^]*?${setting}: (\\d+)`))[1]);
