@@ -1,5 +1,5 @@
 # `make` lists what there is.
-.PHONY: help dev test test-rust test-browser test-n8n check bench event build web deploy clean
+.PHONY: help dev test test-rust test-browser test-n8n check bench advisories event build web deploy clean
 .DEFAULT_GOAL := help
 
 ARCH  ?= arm64
@@ -12,6 +12,7 @@ venv  := local/.venv/.done
 bin   := local/.venv/bin
 # Its pins contradict those of the others, so it lives apart.
 checkov := local/.venv/checkov
+deny := local/.tools/cargo-deny@0.20.2/bin/cargo-deny
 lambda := PATH="$(CURDIR)/$(bin):$$PATH" cargo lambda
 
 help: ## lists the commands
@@ -34,10 +35,11 @@ test-n8n: $(tools) $(venv) ## the workflow in the real n8n (installs 1.2 GB once
 	cargo build --workspace --bins
 	node local/n8n/test.mjs
 
-check: $(tools) $(venv) $(checkov)/.done ## formatting, lints, docs, templates
+check: $(tools) $(venv) $(checkov)/.done $(deny) ## formatting, lints, docs, packages, templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	$(deny) --locked check licenses bans sources
 	$(bin)/sam validate --lint
 	$(bin)/cfn-lint template.yaml
 	$(checkov)/bin/checkov --config-file local/checkov.yaml
@@ -46,6 +48,9 @@ check: $(tools) $(venv) $(checkov)/.done ## formatting, lints, docs, templates
 bench: $(tools) ## what the largest pictures cost, and what a page of the grid touches (docs/BENCHMARKS.md)
 	cargo run --release -p imaging --example peak
 	node local/bench/grid.mjs
+
+advisories: $(deny) ## known holes in our packages; the list is fetched from GitHub
+	$(deny) --locked check advisories
 
 event: $(venv) ## sends one event to its function, beside `make dev`: EVENT=events/create-influencer/accepted.json
 	@node local/stack/event.mjs $(EVENT)
@@ -76,3 +81,7 @@ $(checkov)/.done: local/checkov-requirements.txt $(venv)
 	python3 -m venv $(checkov)
 	$(checkov)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# A tool of crates.io, unoptimised: that builds in a third of the time. Another version is another folder.
+$(deny):
+	cargo install $(word 3,$(subst /, ,$@)) --locked --debug --root $(@D)/..
