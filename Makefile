@@ -1,5 +1,5 @@
 # `make` lists what there is.
-.PHONY: help dev test test-rust test-browser test-n8n check bench cost event build web deploy clean
+.PHONY: help dev test test-rust test-browser test-n8n check bench cost fuzz advisories event build web deploy clean
 .DEFAULT_GOAL := help
 
 ARCH  ?= arm64
@@ -12,6 +12,8 @@ venv  := local/.venv/.done
 bin   := local/.venv/bin
 # Its pins contradict those of the others, so it lives apart.
 checkov := local/.venv/checkov
+deny   := local/.tools/cargo-deny@0.20.2/bin/cargo-deny
+fuzzer := local/.tools/cargo-fuzz@0.13.2/bin/cargo-fuzz
 lambda := PATH="$(CURDIR)/$(bin):$$PATH" cargo lambda
 
 help: ## lists the commands
@@ -34,10 +36,11 @@ test-n8n: $(tools) $(venv) ## the workflow in the real n8n (installs 1.2 GB once
 	cargo build --workspace --bins
 	node local/n8n/test.mjs
 
-check: $(tools) $(venv) $(checkov)/.done ## formatting, lints, docs, templates
+check: $(tools) $(venv) $(checkov)/.done $(deny) ## formatting, lints, docs, packages, templates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	$(deny) --locked check licenses bans sources
 	$(bin)/sam validate --lint
 	$(bin)/cfn-lint template.yaml
 	$(checkov)/bin/checkov --config-file local/checkov.yaml
@@ -49,6 +52,35 @@ bench: $(tools) ## what the largest pictures cost, and what a page of the grid t
 
 cost: $(tools) ## what a month costs, and what gives way first (docs/COST.md)
 	node local/bench/cost.mjs
+
+FUZZ_SECONDS ?= 60
+
+fuzz: fuzz-signatures fuzz-tokens fuzz-urls fuzz-texts fuzz-requests fuzz-messages fuzz-pictures ## wild input for what strangers reach, FUZZ_SECONDS=60 each; fuzz-urls and the like for one
+
+# What is found goes into fuzz/target; the repository keeps what it began with. A crash says how to see it again.
+fuzz-%: $(fuzzer)
+	@mkdir -p fuzz/target/corpus/$*
+	PATH="$(CURDIR)/$(dir $(fuzzer)):$$PATH" cargo +nightly fuzz run --sanitizer=$(sanitizer) --fuzz-dir=$(folder) $* \
+		fuzz/target/corpus/$* $(folder)/corpus/$* -- -max_total_time=$(FUZZ_SECONDS) -max_len=$(longest) -rss_limit_mb=512 \
+		-timeout=20 -dict=fuzz/words.dict -print_funcs=0 -print_final_stats=1
+
+fuzz-%: folder = fuzz
+fuzz-requests fuzz-messages: folder = fuzz/functions
+fuzz-pictures: folder = fuzz/pictures
+fuzz-%: longest = 4096
+fuzz-pictures: longest = 65536
+# Safe Rust has nothing that AddressSanitizer could find. The decoders of pictures are C; zig is a clang that watches it like Rust.
+fuzz-%: sanitizer = none
+fuzz-pictures: sanitizer = address
+fuzz-pictures: $(venv)
+fuzz-pictures: export CC_x86_64_unknown_linux_gnu = $(CURDIR)/$(bin)/python -m ziglang cc
+fuzz-pictures: export CFLAGS_x86_64_unknown_linux_gnu = -O1 -g1 -fPIC -fno-sanitize=undefined -fsanitize=address,fuzzer-no-link
+fuzz-pictures: export CRATE_CC_NO_DEFAULTS = 1
+# What was freed is kept for a while; not for so long that it counts as memory that is needed.
+fuzz-pictures: export ASAN_OPTIONS = quarantine_size_mb=32
+
+advisories: $(deny) ## known holes in our packages; the list is fetched from GitHub
+	$(deny) --locked check advisories
 
 event: $(venv) ## sends one event to its function, beside `make dev`: EVENT=events/create-influencer/accepted.json
 	@node local/stack/event.mjs $(EVENT)
@@ -79,3 +111,7 @@ $(checkov)/.done: local/checkov-requirements.txt $(venv)
 	python3 -m venv $(checkov)
 	$(checkov)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# Tools of crates.io, unoptimised: that builds in a third of the time. Another version is another folder.
+$(deny) $(fuzzer):
+	cargo install $(word 3,$(subst /, ,$@)) --locked --debug --root $(@D)/..

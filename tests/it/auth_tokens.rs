@@ -253,6 +253,7 @@ fn bad_claims(good: &Value) -> Vec<(&'static str, Value)> {
         ("another audience", with("aud", json!("anon"))),
         ("no audience", no_audience),
         ("another issuer", with("iss", json!("https://evil.example/auth/v1"))),
+        ("an issuer that is no text", with("iss", json!(7))),
         ("an anonymous user", with("is_anonymous", json!(true))),
         ("the anon role", with("role", json!("anon"))),
         ("the service role", with("role", json!("service_role"))),

@@ -47,7 +47,7 @@ pub enum TestEvent {
 
 impl Record {
     /// The object's key, which comes as in a form: a blank as a plus sign, the rest in percents.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         let key = self.s3.object.key.replace('+', " ");
         percent_decode_str(&key).decode_utf8_lossy().into_owned()
     }

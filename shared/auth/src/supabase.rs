@@ -22,6 +22,11 @@ pub(crate) struct Supabase {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    #[expect(
+        dead_code,
+        reason = "jsonwebtoken compares a text, and lets anything else pass where no issuer is required"
+    )]
+    iss: Option<String>,
     role: Option<String>,
     email: Option<String>,
     #[serde(default)]

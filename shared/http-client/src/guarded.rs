@@ -134,8 +134,11 @@ impl Guarded {
 }
 
 impl Policy {
-    /// Says why `url` may not be fetched, before anything is sent.
-    fn check(&self, url: &Url) -> Result<(), &'static str> {
+    /// Checks `url` before anything is sent.
+    ///
+    /// # Errors
+    /// Says why it may not be fetched.
+    pub fn check(&self, url: &Url) -> Result<(), &'static str> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("credentials in the URL");
         }
@@ -150,6 +153,10 @@ impl Policy {
         }
         // An address in any notation (decimal, octal, mapped) is an address after parsing: only names are allowed.
         let Some(Host::Domain(host)) = url.host() else { return Err("an address instead of a name") };
+        // Some that the URL standard lets into a name cannot be sent.
+        if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
+            return Err("a host that is no name");
+        }
         let allowed = self.hosts.iter().any(|suffix| {
             host.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         });
@@ -190,7 +197,7 @@ impl Resolve for PublicAddresses {
 }
 
 /// Whether an address is one of the open internet (IANA's special-purpose registries, RFC 6890 and its updates).
-fn is_public(ip: IpAddr) -> bool {
+pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
@@ -253,6 +260,8 @@ mod tests {
             "https://evilreplicate.delivery/a",
             "https://replicate.delivery.evil.com/a",
             "https://replicate.delivery./a",
+            "https://a`b.replicate.delivery/a",
+            "https://a{b}.replicate.delivery/a",
             "https://evil.com/replicate.delivery",
             "https://replicate.delivery@evil.com/a",
             "https://user:password@replicate.delivery/a",

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Instant};
 
 use lambda_http::{
-    Adapter, Body, Error, Request, RequestExt, Response,
+    Adapter, Body, Error, Request, RequestExt, Response, Service,
     http::{StatusCode, header},
     request::LambdaRequest,
     service_fn,
@@ -42,12 +42,24 @@ fn with_valid_query(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<Lambda
     event
 }
 
-/// Runs `handle` for every request until Lambda stops the process. The one place where an [`ApiError`] becomes a response,
-/// and where the outcome of a call is logged, once.
+/// Runs `handle` for every request until Lambda stops the process.
 ///
 /// # Errors
 /// When the Lambda runtime cannot be reached.
 pub async fn serve_http<D, F>(deps: D, handle: fn(Arc<D>, Request) -> F) -> Result<(), Error>
+where
+    D: Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, ApiError>> + Send + 'static,
+{
+    lambda_runtime::run_concurrent(http_service(deps, handle)).await
+}
+
+/// What [`serve_http`] runs, from AWS's event to AWS's answer: fuzzing calls it without a Lambda. The one place where an
+/// [`ApiError`] becomes a response, and where the outcome of a call is logged, once.
+pub fn http_service<D, F>(
+    deps: D,
+    handle: fn(Arc<D>, Request) -> F,
+) -> impl Service<LambdaEvent<LambdaRequest>, Response: Serialize + Send, Error = Error, Future: Send> + Clone + Send
 where
     D: Send + Sync + 'static,
     F: Future<Output = Result<Response<Body>, ApiError>> + Send + 'static,
@@ -74,5 +86,5 @@ where
             Ok::<_, Error>(result.unwrap_or_else(|error| error.into_response(&request_id)))
         }
     });
-    lambda_runtime::run_concurrent(Adapter::from(service).map_request(with_valid_query)).await
+    Adapter::from(service).map_request(with_valid_query)
 }

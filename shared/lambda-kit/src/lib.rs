@@ -10,7 +10,7 @@ mod settings;
 mod spool;
 
 pub use error::{ApiError, FieldError, json_cause};
-pub use http::{json, serve_http};
+pub use http::{http_service, json, serve_http};
 pub use lambda_runtime::Error;
 pub use queue::{Message, run_batch, serve_queue};
 pub use schedule::serve_schedule;

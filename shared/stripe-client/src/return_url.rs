@@ -2,7 +2,7 @@
 
 use url::{Position, Url};
 
-/// Stripe takes 5,000 characters; nobody needs that many.
+/// Stripe takes 5,000 characters, as they are encoded; nobody needs that many.
 const MAX_LENGTH: usize = 2_000;
 
 /// The origins that our pages have.
@@ -64,7 +64,7 @@ impl Site {
         let url = Url::parse(text).map_err(|_| ReturnUrlError::Invalid)?;
         // Parsers differ in what they make of these; the URL that was meant has none.
         let doubtful = text.contains(|c: char| c == '\\' || c.is_control() || c.is_whitespace());
-        if doubtful || text.len() > MAX_LENGTH {
+        if doubtful || url.as_str().len() > MAX_LENGTH {
             return Err(ReturnUrlError::Invalid);
         }
         // Scheme, user, host and port. Url::origin() does not do: it calls blob:https://example.com/x one of ours.
@@ -104,5 +104,13 @@ mod tests {
         assert_eq!(site.page("/dashboard", None).as_str(), "https://a.example/dashboard");
         assert_eq!(site.page("/dashboard", Some("x=1")).as_str(), "https://a.example/dashboard?x=1");
         assert!(site.parse("https://b.example/x").is_ok() && site.parse("https://c.example/x").is_err());
+    }
+
+    #[test]
+    fn a_url_is_as_long_as_stripe_gets_it() {
+        let site = Site::of(&["https://a.example".to_owned()]).unwrap();
+        let page = |letter: &str| site.parse(&format!("https://a.example/{}", letter.repeat(900)));
+        assert!(page("e").is_ok());
+        assert_eq!(page("é"), Err(ReturnUrlError::Invalid), "six characters each");
     }
 }
