@@ -111,6 +111,8 @@ impl From<Result<Response<Body>, ApiError>> for Answer {
                 body: serde_json::from_slice(response.body()).unwrap(),
             },
             Err(error) => {
+                // As serve_http does it, so that causes are looked through as well.
+                lambda_http::tracing::info!(causes = error.causes(), "request refused");
                 let (status, code) = (error.status().as_u16(), error.code().to_owned());
                 Self { status, code, body: json!(error.errors()) }
             }
