@@ -1,5 +1,5 @@
 # `make` lists what there is.
-.PHONY: help dev test test-rust test-browser test-n8n check bench cost fuzz advisories event build web deploy clean
+.PHONY: help dev test test-rust test-api test-browser test-n8n check bench cost fuzz advisories event build web deploy clean
 .DEFAULT_GOAL := help
 
 ARCH  ?= arm64
@@ -10,8 +10,9 @@ export npm_config_update_notifier = false
 tools := local/node_modules/.package-lock.json
 venv  := local/.venv/.done
 bin   := local/.venv/bin
-# Its pins contradict those of the others, so it lives apart.
+# Their pins contradict those of the others, so they live apart.
 checkov := local/.venv/checkov
+schemathesis := local/.venv/schemathesis
 deny   := local/.tools/cargo-deny@0.20.2/bin/cargo-deny
 fuzzer := local/.tools/cargo-fuzz@0.13.2/bin/cargo-fuzz
 lambda := PATH="$(CURDIR)/$(bin):$$PATH" cargo lambda
@@ -22,11 +23,17 @@ help: ## lists the commands
 dev: $(tools) $(venv) ## starts everything on this machine; Ctrl-C stops it
 	@node local/stack/main.mjs dev
 
-test: test-rust test-browser ## all tests, on the real local parts
+test: test-rust test-api test-browser ## all tests, on the real local parts
 
 test-rust: $(tools) $(venv) ## the Rust tests; T=name runs those whose name contains it
 	cargo build --workspace --bins
 	node local/stack/main.mjs run --sweep=0 -- cargo test --workspace --lib -- $(T)
+
+test-api: $(tools) $(venv) $(schemathesis)/.done ## docs/openapi.yaml against the running functions; SEED=n throws other dice
+	node --test --test-reporter=dot local/stack/*.test.mjs
+	cargo build --workspace --bins
+	node local/stack/main.mjs run --sweep=0 -- $(schemathesis)/bin/schemathesis --config-file tests/api/schemathesis.toml \
+	  run docs/openapi.yaml $(addprefix --seed=,$(SEED))
 
 test-browser: $(tools) $(venv) ## the pages in a headless browser; screenshots in target/screenshots
 	cargo build --workspace --bins
@@ -107,9 +114,9 @@ $(venv): local/requirements.txt
 	$(bin)/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(checkov)/.done: local/checkov-requirements.txt $(venv)
-	python3 -m venv $(checkov)
-	$(checkov)/bin/pip install --quiet --disable-pip-version-check -r $<
+$(checkov)/.done $(schemathesis)/.done: local/.venv/%/.done: local/%-requirements.txt $(venv)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 # Tools of crates.io, unoptimised: that builds in a third of the time. Another version is another folder.

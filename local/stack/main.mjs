@@ -1,7 +1,7 @@
 // The local cloud: starts everything that stands in for the cloud on this machine, and stops it all again.
 
 import { spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Logs } from './logs.mjs';
 import { freePorts, holder } from './ports.mjs';
+import { scanFile, secretsOf } from './scan-logs.mjs';
 import { DEV_PORTS, keptKeys, newKeys } from './settings.mjs';
 import { PARTS, Stack } from './stack.mjs';
 
@@ -19,6 +20,8 @@ const USAGE = `Usage: node local/stack/main.mjs <mode>
           input is closed
   run -- <command>
           as test, but runs the command when everything answers, with the settings in its environment, and ends as it does
+
+After test and run the functions' log lines are looked through for secrets and personal data; one that has any is a failure.
 
 Options of test and run:
   --database=postgres|embedded   a real PostgreSQL server (the default), or Postgres in WASM, which has one connection
@@ -96,16 +99,33 @@ async function dev() {
 async function openLog() {
   const folder = join(ROOT, 'target/stack-logs');
   await mkdir(folder, { recursive: true });
-  const old = (await readdir(folder)).sort().slice(0, 1 - KEPT_LOGS);
-  await Promise.all(old.map((name) => rm(join(folder, name), { force: true })));
+  const old = (await readdir(folder)).filter((name) => !name.endsWith('.tests.log')).sort().slice(0, 1 - KEPT_LOGS);
+  await Promise.all(old.flatMap((name) => [name, testsLogOf(name)]).map((name) => rm(join(folder, name), { force: true })));
   const file = join(folder, `${new Date().toISOString().replaceAll(':', '-')}-${process.pid}.log`);
   return { file, stream: createWriteStream(file) };
+}
+
+// Functions that run in the process of a test log here.
+const testsLogOf = (file) => file.replace(/\.log$/, '.tests.log');
+
+// Looks for what must not be in a log (I9). Answers the exit code.
+async function scanLogs(file, secrets, say) {
+  const names = new Set(await readdir(join(ROOT, 'functions')));
+  const scans = [await scanFile(file, secrets, (line) => names.has(line.split('│')[0].trim()))];
+  if (existsSync(testsLogOf(file))) scans.push(await scanFile(testsLogOf(file), secrets));
+  const found = scans.flatMap((scan) => scan.found);
+  const lines = scans.reduce((sum, scan) => sum + scan.lines, 0);
+  say(found.length > 0
+    ? `\nThe functions logged what nobody may read there (I9):\n${found.map((one) => `  ${one}\n`).join('')}`
+    : `No secret and nothing personal in the ${lines} lines that the functions logged.\n`);
+  return found.length > 0 ? 1 : 0;
 }
 
 // `meanwhile(facts)` is what it is all started for; it ends when that does, with that exit code.
 async function fresh({ database, sweep, set }, meanwhile) {
   const driver = { postgres: 'postgres', embedded: 'pglite' }[database];
-  const settings = Object.fromEntries(set.map((one) => one.split(/=(.*)/s).slice(0, 2)));
+  // The log is that of the cloud, not that of `make dev`.
+  const settings = { AWS_LAMBDA_LOG_FORMAT: 'JSON', ...Object.fromEntries(set.map((one) => one.split(/=(.*)/s).slice(0, 2))) };
   const sweepSeconds = Number(sweep);
   if (!driver || !(sweepSeconds >= 0) || Object.values(settings).includes(undefined)) return usage();
 
@@ -149,7 +169,8 @@ async function fresh({ database, sweep, set }, meanwhile) {
   const ours = await live(stack, { say, note, logs, asked, ready });
   await rm(folder, { recursive: true, force: true });
   await new Promise((resolve) => log.stream.end(resolve));
-  return ours || theirs;
+  const told = await scanLogs(log.file, secretsOf(stack.settings), (text) => process.stderr.write(text));
+  return ours || theirs || told;
 }
 
 function test(options) {
@@ -164,7 +185,7 @@ function test(options) {
 function run(options, [command, ...args]) {
   if (!command) return usage();
   return fresh(options, async ({ urls, settings, database_url, log_file }) => {
-    const env = { ...process.env, ...settings, DATABASE_URL: database_url ?? '', STACK_LOG: log_file };
+    const env = { ...process.env, ...settings, DATABASE_URL: database_url ?? '', STACK_LOG: log_file, TESTS_LOG: testsLogOf(log_file) };
     for (const [part, url] of Object.entries(urls)) env[`${part.toUpperCase()}_URL`] ??= url;
     const child = spawn(command, args, { stdio: 'inherit', env });
     return new Promise((resolve) => child.on('error', () => resolve(127)).on('close', (code) => resolve(code ?? 1)));

@@ -246,6 +246,10 @@ async fn bad_bodies_are_refused_with_a_pointer_for_each_field() {
             json!(["#/seed", "#/image_url"]),
         ),
         (
+            json!({ "influencer_id": id, "base_prompt": "p", "seed": 9_007_199_254_740_992_i64, "image_url": "u" }),
+            json!(["#/seed"]),
+        ),
+        (
             json!({ "influencer_id": id, "base_prompt": "p".repeat(8001), "seed": 1e30, "image_url": "" }),
             json!(["#/base_prompt", "#/seed", "#/image_url"]),
         ),

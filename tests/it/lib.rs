@@ -10,6 +10,7 @@ mod auth_tokens;
 mod callback;
 mod checkout;
 mod clean_up;
+mod contract;
 mod create;
 mod credits;
 mod dashboard;

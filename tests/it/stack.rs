@@ -1,6 +1,9 @@
 //! What tests have in common: the settings, users, the functions in this process, and looks into database, bucket and queue.
 
-use std::sync::Arc;
+use std::{
+    fs::OpenOptions,
+    sync::{Arc, Once},
+};
 
 use aws_sdk_s3::error::SdkError;
 use jiff::Timestamp;
@@ -13,8 +16,20 @@ use uuid::Uuid;
 
 /// A setting of the running parts.
 pub fn setting(name: &'static str) -> String {
+    log_to_the_stack();
     let hint = "run the tests by `make test`, which starts the parts that they need";
     Settings::from_env().text(name).unwrap_or_else(|error| panic!("{error}; {hint}"))
+}
+
+/// What functions log in this process goes, as in the cloud, where the stack looks through it when the tests are over (I9).
+fn log_to_the_stack() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        if let Ok(path) = Settings::from_env().text("TESTS_LOG") {
+            let file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+            lambda_http::tracing::init_default_subscriber_with_writer(Arc::new(file));
+        }
+    });
 }
 
 /// A connection to Postgres itself, past PostgREST and its rules.
@@ -96,6 +111,8 @@ impl From<Result<Response<Body>, ApiError>> for Answer {
                 body: serde_json::from_slice(response.body()).unwrap(),
             },
             Err(error) => {
+                // As serve_http does it, so that causes are looked through as well.
+                lambda_http::tracing::info!(causes = error.causes(), "request refused");
                 let (status, code) = (error.status().as_u16(), error.code().to_owned());
                 Self { status, code, body: json!(error.errors()) }
             }

@@ -15,22 +15,25 @@ const PUBLIC: [&str; 4] = ["list-images", "n8n-callback", "replicate-webhook", "
 const LOCAL: [&str; 5] =
     ["FAL_API_URL", "FAL_PLATFORM_URL", "LOCAL_IMAGE_ORIGIN", "REPLICATE_API_URL", "STRIPE_API_URL"];
 
-fn root() -> PathBuf {
+/// Where the repository is.
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+/// The text of a file of the repository.
+pub fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn folders(path: &str) -> BTreeSet<String> {
+/// The folders in a folder of the repository.
+pub fn folders(path: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(root().join(path)).unwrap().map(Result::unwrap);
     entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
 /// The resource of template.yaml whose CodeUri is this function's: its logical id and its lines.
-fn resource(template: &str, function: &str) -> Option<(String, String)> {
+pub fn resource(template: &str, function: &str) -> Option<(String, String)> {
     let uri = format!("CodeUri: target/lambda/{function}/");
     resources(template).into_iter().find(|(_, lines)| lines.lines().any(|line| line.trim() == uri))
 }

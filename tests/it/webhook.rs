@@ -382,6 +382,8 @@ async fn events_of_the_other_mode_thin_events_and_what_is_no_event_are_refused()
     let (user, customer) = customer().await;
     let mut live = event("checkout.session.completed", &pack_session(&user, &customer, "paid"));
     live["livemode"] = json!(true);
+    let mut timeless = event("invoice.paid", &json!({}));
+    timeless["created"] = json!(i64::MAX);
     let thin = json!({ "id": id("evt"), "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered",
         "created": "2026-01-01T00:00:00Z", "livemode": false });
     for (case, body, code) in [
@@ -391,6 +393,7 @@ async fn events_of_the_other_mode_thin_events_and_what_is_no_event_are_refused()
         ("no event", json!({ "object": "charge" }).to_string(), "not_an_event"),
         ("no id", json!({ "object": "event", "type": "invoice.paid" }).to_string(), "not_an_event"),
         ("an array", "[]".to_owned(), "not_an_event"),
+        ("a time that no clock shows", timeless.to_string(), "not_an_event"),
         ("empty", String::new(), "not_an_event"),
     ] {
         let answer = answer(&webhook, signed_at(&body, &setting("STRIPE_WEBHOOK_SECRET"), Timestamp::now())).await;

@@ -116,7 +116,7 @@ async fn start_workflow(deps: &Deps, her: &Influencer) -> anyhow::Result<()> {
 /// take it, and all is well.
 async fn give_up(deps: &Deps, her: &Influencer, cause: anyhow::Error) -> Result<(), ApiError> {
     let failure = Failure::WorkflowUnavailable;
-    let unavailable = ApiError::new(StatusCode::BAD_GATEWAY, failure.code(), failure.message());
+    let unavailable = ApiError::new(StatusCode::BAD_GATEWAY, "workflow_unavailable", failure.message());
     match deps.supabase.fail_influencer(her.id, Some(her.attempt), State::Requested, failure, failure.message()).await {
         Ok(FailOutcome::Conflict | FailOutcome::Locked) => Ok(()),
         Ok(_) => Err(unavailable.because(cause)),

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 const MAX_PROMPT: usize = 8000;
 /// Most characters of an image's URL.
 const MAX_URL: usize = 2048;
+/// The largest seed: beyond it JavaScript, and so n8n, rounds.
+const MAX_SEED: i64 = 9_007_199_254_740_991;
 /// Most characters of the workflow's own sentence that a user is shown.
 const MAX_ERROR: usize = 300;
 
@@ -57,7 +59,8 @@ impl Callback {
                 };
                 let prompt = "must be a text of 1 to 8000 characters";
                 let base_prompt = field(&object, "base_prompt", prompt, |text| fits(text, MAX_PROMPT), &mut errors);
-                let seed = field(&object, "seed", "must be an integer, 0 or more", |seed| *seed >= 0, &mut errors);
+                let number = "must be an integer from 0 to 9007199254740991";
+                let seed = field(&object, "seed", number, |seed| (0..=MAX_SEED).contains(seed), &mut errors);
                 let url = "must be a URL of at most 2048 characters";
                 let image_url = field(&object, "image_url", url, |text| fits(text, MAX_URL), &mut errors);
                 match (base_prompt, seed, image_url) {

@@ -83,11 +83,16 @@ fn authenticate(config: &Config, request: &Request) -> Result<(), ApiError> {
 }
 
 fn refused(error: billing::EventError) -> ApiError {
-    let (code, detail) = match error {
-        billing::EventError::Thin => ("thin_event", "Set this endpoint up for snapshot events; this is a thin one."),
-        billing::EventError::Malformed(_) => ("not_an_event", "The body is no Stripe event."),
+    let refused = match error {
+        billing::EventError::Thin => {
+            let detail = "Set this endpoint up for snapshot events; this is a thin one.";
+            ApiError::new(StatusCode::BAD_REQUEST, "thin_event", detail)
+        }
+        billing::EventError::Malformed(_) => {
+            ApiError::new(StatusCode::BAD_REQUEST, "not_an_event", "The body is no Stripe event.")
+        }
     };
-    ApiError::new(StatusCode::BAD_REQUEST, code, detail).because(error)
+    refused.because(error)
 }
 
 fn failed(error: BillingError) -> ApiError {

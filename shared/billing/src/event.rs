@@ -16,8 +16,8 @@ struct Fields {
     id: String,
     r#type: String,
     livemode: bool,
-    #[expect(dead_code, reason = "the database wants it: an event without one is none")]
-    created: i64,
+    #[expect(dead_code, reason = "the database wants it, as a time: an event without one is none")]
+    created: u32,
     data: Data,
 }
 

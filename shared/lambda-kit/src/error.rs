@@ -113,7 +113,7 @@ impl ApiError {
     }
 
     /// The whole chain of causes in one line; empty when the error is the client's own.
-    pub(crate) fn causes(&self) -> String {
+    pub fn causes(&self) -> String {
         self.cause.as_ref().map(|cause| format!("{cause:#}")).unwrap_or_default()
     }
 
