@@ -37,7 +37,7 @@ const PROTOTYPE: &str = "
 ";
 
 /// A database of its own with Supabase's beginnings.
-async fn empty_project() -> Client {
+pub async fn empty_project() -> Client {
     let name = format!("migrations_{}", Uuid::new_v4().simple());
     database().await.batch_execute(&format!("create database {name}")).await.unwrap();
     let mut url: url::Url = setting("DATABASE_URL").parse().unwrap();
@@ -47,7 +47,7 @@ async fn empty_project() -> Client {
     db
 }
 
-async fn migrate(db: &Client) -> Result<(), tokio_postgres::Error> {
+pub async fn migrate(db: &Client) -> Result<(), tokio_postgres::Error> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/supabase/migrations");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
