@@ -7,8 +7,9 @@
 //! Names, dimensions and values are `&'static str`: there are as many metrics as somebody typed, and no id or address can be one.
 //! Each of them costs money (docs/OPERATIONS.md has the list).
 //!
-//! Our own, since the crates for it (`metrics_cloudwatch_embedded`, `metrique`) bring global recorders or a pipeline of writers,
-//! where a call, of which there may be many in one process, has a handful of numbers and one moment to write them.
+//! Our own: `metrics_cloudwatch_embedded` has one recorder for the whole process, where nobody can tell what one call has counted;
+//! `metrique` brings three dozen crates, macros and a pipeline of writers. Here a call has a handful of numbers and one moment to
+//! write them.
 
 use std::{
     collections::BTreeMap,
