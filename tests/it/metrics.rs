@@ -124,9 +124,10 @@ async fn every_webhook_is_counted_by_its_outcome() {
 #[tokio::test]
 async fn a_job_is_counted_when_it_is_queued_and_when_it_ends_each_time_once() {
     let (user, desk) = (User::new().await, Desk::new().await);
-    let (answer, first) = counted(desk.ask(&user, wish(), Some("a key"))).await;
+    let (answer, first) = counted(desk.ask(&user, wish(), Some("a-key"))).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(first, once(&[("GenerationJobsQueued", "")]));
-    assert_eq!(counted(desk.ask(&user, wish(), Some("a key"))).await.1, once(&[]), "it is the same job");
+    assert_eq!(counted(desk.ask(&user, wish(), Some("a-key"))).await.1, once(&[]), "it is the same job");
 
     let job = answer.body["job_id"].as_str().unwrap().to_owned();
     let cancel = || cancel_generation_job::handle(cancel_generation_job(|_| {}), about("DELETE", &user, &job));

@@ -15,6 +15,7 @@ const SUPABASE: &str = "
         $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
     -- Hosted Supabase opens every new table to everybody, for row-level security to close.
     alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+    alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
     alter default privileges in schema public grant execute on functions to anon, authenticated, service_role;
     grant usage on schema public to anon, authenticated, service_role;
 ";

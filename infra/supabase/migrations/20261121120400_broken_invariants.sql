@@ -49,10 +49,11 @@ as $$
     union
     (select id, likes_count from public.images where id > (select id from anywhere) order by id limit 200)
   ), writes (relation, privilege, role) as (
-    -- What anon, authenticated or everybody may write: whole tables, then single columns.
+    -- What anon, authenticated or everybody may write: whole tables and views, then single columns. (Hosted Supabase opens
+    -- sequences, too, which the data API does not reach.)
     select c.relname::text, a.privilege_type, a.grantee
       from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
-     where c.relnamespace = 'public'::regnamespace
+     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
     union all
     select c.relname || '.' || t.attname, a.privilege_type, a.grantee
       from pg_catalog.pg_class c join pg_catalog.pg_attribute t on t.attrelid = c.oid, pg_catalog.aclexplode(t.attacl) a
@@ -95,17 +96,17 @@ as $$
     union all
     select 'I7', 'a job has not been paid for', id::text
       from jobs
-     where not exists (select from public.credits_ledger where business_key = 'job_reserve:' || id and tx_type = 'spend')
+     where not exists (select from public.credits_ledger where business_key = 'job_reserve:' || jobs.id and tx_type = 'spend')
     union all
     select 'I7', 'a job came to nothing, and its credits did not come back', id::text
       from jobs
      where status in ('failed', 'cancelled')
-       and not exists (select from public.credits_ledger where business_key = 'refund:job_reserve:' || id)
+       and not exists (select from public.credits_ledger where business_key = 'refund:job_reserve:' || jobs.id)
     union all
     select 'I7', 'credits came back of a job that goes on or has its picture', id::text
       from jobs
      where status not in ('failed', 'cancelled')
-       and exists (select from public.credits_ledger where business_key = 'refund:job_reserve:' || id)
+       and exists (select from public.credits_ledger where business_key = 'refund:job_reserve:' || jobs.id)
     union all
     -- The sweeper ends it a quarter of an hour after its deadline.
     (select 'I7', 'a job goes on long after its deadline', id::text

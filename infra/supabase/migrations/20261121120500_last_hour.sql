@@ -2,7 +2,8 @@
 -- client inserts), and nothing happens when a set-up's time is over. Asked twice in an hour, the answer is the same.
 
 -- Lines come in the order of their time, so a block range is enough.
-create index if not exists credits_ledger_created_at_idx on public.credits_ledger using brin (created_at);
+create index if not exists credits_ledger_created_at_idx on public.credits_ledger using brin (created_at)
+  with (autosummarize = on);
 create index if not exists influencers_unfinished_idx on public.influencers (deadline_at) where state in ('requested', 'image_pending');
 
 -- Answers {bought, given, spent, refunded, clawed_back, adjusted, timed_out}: credits, and set-ups that nobody finished in time.
