@@ -2,10 +2,12 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 
-const DAY_SECONDS = 24 * 60 * 60;
+const HOUR_SECONDS = 60 * 60;
+const DAY_SECONDS = 24 * HOUR_SECONDS;
 const CLEAN_UPS = [{ task: 'uploads' }, { task: 'job_events' }];
 
-// `sweepSeconds` from one sweep to the next; `keeps` whether data stay over a restart, so that there is something to clean up.
+// `sweepSeconds` from one sweep to the next; `keeps` whether data stay over a restart, so that there is something to clean up and to
+// check.
 // `afterCleanUp` is called when the bucket may have changed. Answers {stop}.
 export function startClock({ functionsUrl, sweepSeconds, keeps, afterCleanUp, log }) {
   const stopping = new AbortController();
@@ -33,6 +35,7 @@ export function startClock({ functionsUrl, sweepSeconds, keeps, afterCleanUp, lo
       await afterCleanUp();
     };
     loops.push(every(DAY_SECONDS, 'clean-up', cleanUp));
+    loops.push(every(HOUR_SECONDS, 'check-invariants', () => invoke('check-invariants', {})));
   }
 
   return {

@@ -28,6 +28,9 @@ The operator's tool. It reads the settings of the functions from the environment
   operate jobs
       says how generation jobs stand, what was bought today, and which jobs of the last week failed
 
+  operate invariants
+      asks the database which invariants its rows contradict
+
   operate reports
       lists the pictures that were reported and that no admin has hidden
 
@@ -61,6 +64,8 @@ pub enum Command {
     ReplayUnapplied,
     /// Show how generation jobs stand.
     Jobs,
+    /// Show which invariants are broken.
+    Invariants,
     /// Show the pictures that were reported.
     Reports,
     /// Put dead letters back.
@@ -88,6 +93,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<Opti
         ["replay", "--unapplied"] => Ok(Some(Command::ReplayUnapplied)),
         ["replay", event] if !event.starts_with('-') => Ok(Some(Command::Replay { event: event.to_owned() })),
         ["jobs"] => Ok(Some(Command::Jobs)),
+        ["invariants"] => Ok(Some(Command::Invariants)),
         ["reports"] => Ok(Some(Command::Reports)),
         ["redrive", ref options @ ..] => redrive(options).map(Some),
         ["replay", ..] => bail!("replay takes one event's id (evt_…), or --unapplied"),
@@ -161,6 +167,7 @@ mod tests {
             ("replay evt_1", Command::Replay { event: "evt_1".to_owned() }),
             ("replay --unapplied", Command::ReplayUnapplied),
             ("jobs", Command::Jobs),
+            ("invariants", Command::Invariants),
             ("reports", Command::Reports),
             ("redrive", Command::Redrive { queue: None, dry_run: false }),
             ("redrive --dry-run --queue=uploads", Command::Redrive { queue: Some("uploads"), dry_run: true }),

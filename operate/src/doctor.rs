@@ -29,8 +29,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 type ReadSettings = fn(&Settings) -> Result<(), SettingError>;
 
 /// Every function, and how it reads its settings.
-const FUNCTIONS: [(&str, ReadSettings); 28] = [
+const FUNCTIONS: [(&str, ReadSettings); 29] = [
     ("cancel-generation-job", |settings| cancel_generation_job::Config::read(settings).map(drop)),
+    ("check-invariants", |settings| check_invariants::Config::read(settings).map(drop)),
     ("clean-up", |settings| clean_up::Config::read(settings).map(drop)),
     ("create-checkout-session", |settings| create_checkout_session::Config::read(settings).map(drop)),
     ("create-generation-job", |settings| create_generation_job::Config::read(settings).map(drop)),

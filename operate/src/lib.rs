@@ -5,6 +5,7 @@
 
 mod arguments;
 mod doctor;
+mod invariants;
 mod jobs;
 mod money;
 mod queues;
@@ -50,6 +51,7 @@ pub async fn run(
         }
         Command::Replay { event } => money::Money::connect(&settings(environment))?.replay(&event, say).await,
         Command::Jobs => jobs::show(&settings(environment), say).await,
+        Command::Invariants => invariants::show(&settings(environment), say).await,
         Command::Reports => reports::show(&settings(environment), say).await,
         Command::Redrive { queue, dry_run } => queues::redrive(&settings(environment), queue, dry_run, say).await,
         Command::ReplayUnapplied => money::Money::connect(&settings(environment))?.replay_unapplied(say).await,

@@ -11,12 +11,12 @@ use crate::stack::{
     own_queue, request, requested, row, setting,
 };
 
-fn made(id: Uuid) -> Value {
+pub fn made(id: Uuid) -> Value {
     json!({ "influencer_id": id, "base_prompt": "A portrait of Clara", "seed": 4_294_967_295_i64,
             "image_url": "https://replicate.delivery/a/out-0.webp" })
 }
 
-fn with_token(body: &Value, token: &str) -> Request {
+pub fn with_token(body: &Value, token: &str) -> Request {
     request("POST", "/", Some(token), body.to_string())
 }
 
@@ -88,7 +88,7 @@ async fn tokens_that_are_forged_expired_or_for_somebody_else_change_nothing() {
     let (_, other) = requested().await;
     let before = row(&user).await;
     let deps = n8n_callback(|_| {});
-    let scope = auth::callback_token::Scope { influencer_id: domain::id::InfluencerId(id), attempt: 1 };
+    let scope = auth::callback_token::Scope { influencer_id: domain::id::InfluencerId(id), attempt: 1, trace: None };
     let issue = |secret: &str, now| {
         auth::callback_token::issue(&secret.into(), scope, now, SignedDuration::from_secs(60)).unwrap()
     };

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A wish that is granted: one credit.
-fn wish() -> Value {
+pub fn wish() -> Value {
     json!({ "prompt": "A red dress at a garden party", "model_preset": "fashion_model_v1", "pose_preset": "standing",
             "scene_preset": "studio", "generation_type": "standard" })
 }
@@ -81,7 +81,7 @@ fn order(user: &User, wish: Value, key: Option<&str>) -> Request {
 }
 
 /// A request about one job.
-fn about(method: &str, user: &User, job: impl ToString) -> Request {
+pub fn about(method: &str, user: &User, job: impl ToString) -> Request {
     let parameters = HashMap::from([("id".to_owned(), job.to_string())]);
     request(method, "/generation-jobs/x", Some(&user.token), ()).with_path_parameters(parameters)
 }

@@ -15,6 +15,7 @@ const SUPABASE: &str = "
         $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
     -- Hosted Supabase opens every new table to everybody, for row-level security to close.
     alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+    alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
     alter default privileges in schema public grant execute on functions to anon, authenticated, service_role;
     grant usage on schema public to anon, authenticated, service_role;
 ";
@@ -37,7 +38,7 @@ const PROTOTYPE: &str = "
 ";
 
 /// A database of its own with Supabase's beginnings.
-async fn empty_project() -> Client {
+pub async fn empty_project() -> Client {
     let name = format!("migrations_{}", Uuid::new_v4().simple());
     database().await.batch_execute(&format!("create database {name}")).await.unwrap();
     let mut url: url::Url = setting("DATABASE_URL").parse().unwrap();
@@ -47,7 +48,7 @@ async fn empty_project() -> Client {
     db
 }
 
-async fn migrate(db: &Client) -> Result<(), tokio_postgres::Error> {
+pub async fn migrate(db: &Client) -> Result<(), tokio_postgres::Error> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/supabase/migrations");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();

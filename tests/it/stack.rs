@@ -267,6 +267,13 @@ pub fn sweep_generation_jobs(
     Arc::new(sweep_generation_jobs::Deps::new(config).unwrap())
 }
 
+/// check-invariants, likewise.
+pub fn check_invariants(change: impl FnOnce(&mut check_invariants::Config)) -> Arc<check_invariants::Deps> {
+    let mut config = check_invariants::Config::read(&Settings::from_env()).unwrap();
+    change(&mut config);
+    Arc::new(check_invariants::Deps::new(config).unwrap())
+}
+
 /// clean-up, likewise.
 pub fn clean_up(change: impl FnOnce(&mut clean_up::Config)) -> Arc<clean_up::Deps> {
     let mut config = clean_up::Config::read(&Settings::from_env()).unwrap();
@@ -356,7 +363,8 @@ pub async fn row(user: &User) -> Value {
 
 /// A callback token as create-influencer would have issued it.
 pub fn callback_token(influencer_id: Uuid, attempt: i32) -> String {
-    let scope = auth::callback_token::Scope { influencer_id: domain::id::InfluencerId(influencer_id), attempt };
+    let scope =
+        auth::callback_token::Scope { influencer_id: domain::id::InfluencerId(influencer_id), attempt, trace: None };
     let secret = setting("CALLBACK_TOKEN_SECRET").into();
     auth::callback_token::issue(&secret, scope, Timestamp::now(), jiff::SignedDuration::from_secs(60)).unwrap()
 }

@@ -199,6 +199,10 @@ fn every_function_is_released_watched_and_on_the_dashboard() {
             lines(&format!("{id}NewVersionAlarm")).contains(&format!("Value: !GetAtt {id}.Version.Version")),
             "{id}NewVersionAlarm does not watch the new version of {function}"
         );
+        assert!(
+            lines(&format!("{id}SecretsInLogs")).contains(&format!("LogGroupName: !Ref {id}Logs")),
+            "{id}SecretsInLogs does not read the log of {function}"
+        );
         for metric in ["Invocations", "Errors", "Duration", "Throttles"] {
             let line = format!(r#"["AWS/Lambda", "{metric}", "FunctionName", "${{{id}}}"]"#);
             assert!(dashboard.contains(&line), "the dashboard lacks {metric} of {function}");

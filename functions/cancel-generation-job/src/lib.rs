@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use auth::Verifier;
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use lambda_kit::{ApiError, json};
+use lambda_kit::{ApiError, json, metrics};
 use serde_json::json;
 use supabase_client::{CancelOutcome, Service};
 
@@ -47,7 +47,10 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
 
     let cancelled = deps.supabase.cancel_generation_job(caller.user_id, job_id).await;
     match cancelled.map_err(|error| ApiError::unavailable("database_unavailable", error))? {
-        CancelOutcome::Cancelled { remaining_credits } => {
+        CancelOutcome::Cancelled { remaining_credits, now } => {
+            if now {
+                metrics::count("GenerationJobsCancelled", 1);
+            }
             tracing::info!(user.id = %caller.user_id, job.id = %job_id, "job cancelled");
             let answer = json!({ "status": "cancelled", "remaining_credits": remaining_credits, "refunded": true });
             json(StatusCode::OK, &answer)

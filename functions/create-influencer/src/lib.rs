@@ -18,7 +18,7 @@ use domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use lambda_kit::{ApiError, json};
+use lambda_kit::{ApiError, json, metrics, trace};
 use n8n_client::{N8n, SetUpRequest};
 use serde_json::json;
 use supabase_client::{FailOutcome, Influencer, RequestOutcome, Service, SupabaseError};
@@ -75,6 +75,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
         RequestOutcome::NoUser => return Err(ApiError::account_gone()),
     };
     tracing::info!(user.id = %her.user_id, influencer.id = %her.id, attempt = her.attempt, "influencer requested");
+    metrics::count("InfluencersRequested", 1);
 
     if let Err(error) = start_workflow(&deps, &her).await {
         give_up(&deps, &her, error).await?;
@@ -94,7 +95,7 @@ async fn request_influencer(deps: &Deps, user_id: UserId, wish: &Wish) -> Result
 }
 
 async fn start_workflow(deps: &Deps, her: &Influencer) -> anyhow::Result<()> {
-    let scope = callback_token::Scope { influencer_id: her.id, attempt: her.attempt };
+    let scope = callback_token::Scope { influencer_id: her.id, attempt: her.attempt, trace: trace::id() };
     let lifetime = SignedDuration::from_secs(i64::from(deps.config.setup_deadline_seconds) + TOKEN_GRACE_SECONDS);
     let token = callback_token::issue(&deps.config.callback_token_secret, scope, Timestamp::now(), lifetime)
         .context("failed to sign the callback token")?;
@@ -119,6 +120,10 @@ async fn give_up(deps: &Deps, her: &Influencer, cause: anyhow::Error) -> Result<
     let unavailable = ApiError::new(StatusCode::BAD_GATEWAY, "workflow_unavailable", failure.message());
     match deps.supabase.fail_influencer(her.id, Some(her.attempt), State::Requested, failure, failure.message()).await {
         Ok(FailOutcome::Conflict | FailOutcome::Locked) => Ok(()),
+        Ok(FailOutcome::Failed) => {
+            metrics::count_of("InfluencersFailed", ("Reason", failure.code()), 1);
+            Err(unavailable.because(cause))
+        }
         Ok(_) => Err(unavailable.because(cause)),
         Err(error) => Err(unavailable.because(cause.context(format!("and it could not be recorded: {error}")))),
     }

@@ -17,9 +17,9 @@ use anyhow::Context;
 use domain::influencer::{Failure, State};
 use http_client::guarded::{FetchError, Guarded, Policy};
 use job_queue::FetchImage;
-use lambda_kit::{Message, Spool};
+use lambda_kit::{Message, Spool, metrics};
 use media_store::MediaStore;
-use supabase_client::{FailOutcome, Service, SetUp};
+use supabase_client::{FailOutcome, LockOutcome, Service, SetUp};
 use tokio::sync::Semaphore;
 
 pub use config::Config;
@@ -126,6 +126,9 @@ async fn bring(deps: &Deps, job: &FetchImage) -> Result<(), BringError> {
     let locked = deps.supabase.lock_influencer(job.influencer_id, job.attempt, &deps.media.url(&key)).await;
     let outcome = locked.context("failed to lock the influencer").map_err(BringError::Later)?;
     tracing::info!(influencer.id = %job.influencer_id, attempt = job.attempt, bytes, ?stored, ?outcome, "image stored");
+    if outcome == LockOutcome::Locked {
+        metrics::count("InfluencersCompleted", 1);
+    }
     Ok(())
 }
 
@@ -140,6 +143,9 @@ async fn fail(deps: &Deps, job: &FetchImage, failure: Failure, cause: &anyhow::E
     let outcome = recorded.await.context("failed to record that the image cannot be had")?;
     let (code, cause) = (failure.code(), format!("{cause:#}"));
     tracing::warn!(influencer.id = %job.influencer_id, attempt = job.attempt, code, cause, ?outcome, "image failed");
+    if outcome == FailOutcome::Failed {
+        metrics::count_of("InfluencersFailed", ("Reason", code), 1);
+    }
     Ok(outcome)
 }
 

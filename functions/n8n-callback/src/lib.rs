@@ -19,7 +19,7 @@ use domain::influencer::{Failure, State};
 use jiff::Timestamp;
 use job_queue::{FetchImage, Queue};
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use lambda_kit::{ApiError, json};
+use lambda_kit::{ApiError, json, metrics, trace};
 use serde_json::json;
 use supabase_client::{CallbackOutcome, FailOutcome, Influencer, Service, SupabaseError};
 
@@ -55,7 +55,36 @@ impl Deps {
 /// 400 `malformed_json`, 401 `unauthenticated`, 404 `no_such_influencer`, 409 `influencer_locked`, `superseded` or
 /// `callback_conflict`, 422 `invalid_fields`, 503 `database_unavailable` or `queue_unavailable` (send it again).
 pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>, ApiError> {
-    let scope = authenticate(&deps.config, &request)?;
+    let received = receive(&deps, &request).await;
+    let outcome = match &received {
+        Ok(Received::Recorded) => "recorded",
+        Ok(Received::Failed) => "failed",
+        Ok(Received::Duplicate) => "duplicate",
+        Err(error) => error.code(),
+    };
+    metrics::count_of("N8nCallbacks", ("Outcome", outcome), 1);
+    let status = match received? {
+        Received::Recorded | Received::Failed => StatusCode::ACCEPTED,
+        Received::Duplicate => StatusCode::OK,
+    };
+    json(status, &json!({ "received": true }))
+}
+
+/// What a callback has changed.
+enum Received {
+    /// Her image is on its way.
+    Recorded,
+    /// Her failure is known.
+    Failed,
+    /// Nothing: it came before.
+    Duplicate,
+}
+
+async fn receive(deps: &Deps, request: &Request) -> Result<Received, ApiError> {
+    let scope = authenticate(&deps.config, request)?;
+    if let Some(trace) = scope.and_then(|scope| scope.trace) {
+        trace::join(trace);
+    }
     let callback = Callback::parse(request.body())?;
     if scope.is_some_and(|scope| scope.influencer_id != callback.influencer_id) {
         return Err(ApiError::unauthenticated("The token is for another influencer."));
@@ -63,7 +92,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
     let attempt = scope.map(|scope| scope.attempt).or(callback.attempt);
 
     match callback.result {
-        Ok(made) => record(&deps, callback.influencer_id, attempt, made).await,
+        Ok(made) => record(deps, callback.influencer_id, attempt, made).await,
         Err(message) => {
             let failure = Failure::WorkflowFailed;
             let failed =
@@ -71,8 +100,11 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
             let outcome = failed.await.map_err(database_unavailable)?;
             tracing::info!(influencer.id = %callback.influencer_id, ?outcome, "workflow failed");
             match outcome {
-                FailOutcome::Failed => answer(StatusCode::ACCEPTED),
-                FailOutcome::Duplicate => answer(StatusCode::OK),
+                FailOutcome::Failed => {
+                    metrics::count_of("InfluencersFailed", ("Reason", failure.code()), 1);
+                    Ok(Received::Failed)
+                }
+                FailOutcome::Duplicate => Ok(Received::Duplicate),
                 FailOutcome::Locked => Err(locked()),
                 FailOutcome::Superseded => Err(superseded()),
                 FailOutcome::Conflict => Err(conflict()),
@@ -104,20 +136,20 @@ async fn record(
     influencer_id: domain::id::InfluencerId,
     attempt: Option<i32>,
     made: Made,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Received, ApiError> {
     let recorded =
         deps.supabase.record_callback(influencer_id, attempt, &made.base_prompt, made.seed, &made.image_url).await;
     match recorded.map_err(database_unavailable)? {
         CallbackOutcome::Recorded { influencer } => {
             tracing::info!(influencer.id = %influencer_id, attempt = influencer.attempt, "callback recorded");
             queue_image(deps, influencer, made.image_url).await?;
-            answer(StatusCode::ACCEPTED)
+            Ok(Received::Recorded)
         }
         CallbackOutcome::Duplicate { influencer } => {
             if influencer.state == State::ImagePending {
                 queue_image(deps, influencer, made.image_url).await?;
             }
-            answer(StatusCode::OK)
+            Ok(Received::Duplicate)
         }
         CallbackOutcome::Locked => Err(locked()),
         CallbackOutcome::Superseded => Err(superseded()),
@@ -129,10 +161,6 @@ async fn record(
 async fn queue_image(deps: &Deps, her: Influencer, image_url: String) -> Result<(), ApiError> {
     let message = FetchImage { influencer_id: her.id, user_id: her.user_id, attempt: her.attempt, image_url };
     deps.image_queue.send(&message).await.map_err(|error| ApiError::unavailable("queue_unavailable", error))
-}
-
-fn answer(status: StatusCode) -> Result<Response<Body>, ApiError> {
-    json(status, &json!({ "received": true }))
 }
 
 fn database_unavailable(error: SupabaseError) -> ApiError {

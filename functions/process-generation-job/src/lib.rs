@@ -20,7 +20,7 @@ use image_models::{ModelError, Order, Provider, Providers, Standing};
 use imaging::ImageError;
 use jiff::Timestamp;
 use job_queue::{GenerateImage, Queue};
-use lambda_kit::{Message, Spool};
+use lambda_kit::{Message, Spool, metrics};
 use media_store::MediaStore;
 use supabase_client::{ClaimOutcome, ClaimedJob, JobMove, JobOutput, Service, SupabaseError};
 use tokio::sync::Semaphore;
@@ -275,6 +275,9 @@ async fn bring(deps: &Deps, job: &ClaimedJob, url: &str, seed: Option<i64>) -> R
     let completed = deps.supabase.complete_generation_job(job.id, &output).await;
     let outcome = completed.context("failed to complete the job").map_err(StepError::Later)?;
     tracing::info!(job.id = %job.id, user.id = %job.user_id, bytes, ?outcome, "picture stored");
+    if outcome == JobMove::Completed {
+        metrics::count("GenerationJobsCompleted", 1);
+    }
     Ok(Next::Nothing)
 }
 
@@ -289,6 +292,9 @@ async fn fail(
     let outcome = recorded.context("failed to record that the job came to nothing")?;
     let (code, cause) = (failure.code(), format!("{cause:#}"));
     tracing::warn!(job.id = %job.id, user.id = %job.user_id, code, cause, ?outcome, "job failed");
+    if outcome == JobMove::Failed {
+        metrics::count_of("GenerationJobsFailed", ("Reason", code), 1);
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use image_models::webhook::{self, Key};
 use jiff::Timestamp;
 use job_queue::{GenerateImage, Queue};
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use lambda_kit::{ApiError, json};
+use lambda_kit::{ApiError, json, metrics, trace};
 use serde_json::json;
 
 pub use config::Config;
@@ -41,20 +41,35 @@ impl Deps {
 /// # Errors
 /// 400 `not_a_prediction`, 401 `unauthenticated`, 503 `queue_unavailable` (send it again).
 pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>, ApiError> {
+    let received = receive(&deps, &request).await;
+    let outcome = match &received {
+        Ok(true) => "queued",
+        Ok(false) => "not_ours",
+        Err(error) => error.code(),
+    };
+    metrics::count_of("ReplicateWebhooks", ("Outcome", outcome), 1);
+    received?;
+    json(StatusCode::OK, &json!({ "received": true }))
+}
+
+/// Whether it was about a job of ours, which is in the queue now.
+async fn receive(deps: &Deps, request: &Request) -> Result<bool, ApiError> {
     if !webhook::verify(&deps.key, request.headers(), request.body(), Timestamp::now()) {
         return Err(ApiError::unauthenticated("The signature is wrong or too old."));
     }
     let notice = webhook::read(request.uri().query(), request.body()).map_err(|error| {
         ApiError::new(StatusCode::BAD_REQUEST, "not_a_prediction", "The body is no prediction.").because(error)
     })?;
-    match notice {
-        Some(notice) => {
-            let message = GenerateImage { job_id: notice.job_id };
-            let sent = deps.queue.send(&message).await;
-            sent.map_err(|error| ApiError::unavailable("queue_unavailable", error))?;
-            tracing::info!(job.id = %notice.job_id, prediction.id = notice.prediction_id, "prediction is done");
-        }
-        None => tracing::info!("a prediction for no job of ours"),
+    let Some(notice) = notice else {
+        tracing::info!("a prediction for no job of ours");
+        return Ok(false);
+    };
+    if let Some(trace) = notice.trace {
+        trace::join(trace);
     }
-    json(StatusCode::OK, &json!({ "received": true }))
+    let message = GenerateImage { job_id: notice.job_id };
+    let sent = deps.queue.send(&message).await;
+    sent.map_err(|error| ApiError::unavailable("queue_unavailable", error))?;
+    tracing::info!(job.id = %notice.job_id, prediction.id = notice.prediction_id, "prediction is done");
+    Ok(true)
 }

@@ -17,7 +17,7 @@ use auth::signature;
 use billing::{Billing, BillingError, Event};
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use lambda_kit::{ApiError, json};
+use lambda_kit::{ApiError, json, metrics};
 use serde_json::json;
 use stripe_client::Stripe;
 use supabase_client::{Applied, Service};
@@ -53,7 +53,20 @@ impl Deps {
 /// 401 `unauthenticated`, 400 `not_an_event`, `thin_event` or `wrong_mode`, 500 `unreadable_event`, 503
 /// `database_unavailable` or `stripe_unavailable` (send it again).
 pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>, ApiError> {
-    authenticate(&deps.config, &request)?;
+    let applied = apply(&deps, &request).await;
+    let outcome = match &applied {
+        Ok(Some(outcome)) => outcome.name(),
+        Ok(None) => "not_kept",
+        Err(error) => error.code(),
+    };
+    metrics::count_of("StripeEvents", ("Outcome", outcome), 1);
+    applied?;
+    json(StatusCode::OK, &json!({ "received": true }))
+}
+
+/// What came of the event; `None` when its type means nothing to us.
+async fn apply(deps: &Deps, request: &Request) -> Result<Option<Applied>, ApiError> {
+    authenticate(&deps.config, request)?;
     let event = Event::parse(request.body()).map_err(refused)?;
     if event.livemode() != deps.config.stripe_livemode {
         let detail = "This endpoint is for the other mode: live events and test events do not mix.";
@@ -68,7 +81,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response<Body>,
         }
         outcome => tracing::info!(event.id = event.id(), event.kind = event.kind(), ?outcome, "event applied"),
     }
-    json(StatusCode::OK, &json!({ "received": true }))
+    Ok(applied)
 }
 
 fn authenticate(config: &Config, request: &Request) -> Result<(), ApiError> {

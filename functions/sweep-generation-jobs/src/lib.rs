@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use job_queue::{EraseAccount, GenerateImage, Queue};
+use lambda_kit::metrics;
 use serde::de::IgnoredAny;
 use supabase_client::Service;
 
@@ -57,6 +58,9 @@ pub async fn handle(deps: Arc<Deps>, _: IgnoredAny) -> anyhow::Result<()> {
     for _ in 0..ROUNDS {
         let swept = deps.supabase.sweep_generation_jobs(BATCH).await.context("failed to sweep")?;
         (queued, failed) = (queued + swept.due.len(), failed + swept.failed);
+        if swept.failed > 0 {
+            metrics::count_of("GenerationJobsFailed", ("Reason", "timed_out"), swept.failed.into());
+        }
         let more = swept.due.len() == BATCH as usize || swept.failed == BATCH;
         let sending = stream::iter(swept.due).map(|job_id| {
             let deps = &deps;

@@ -4,6 +4,7 @@
 use domain::id::InfluencerId;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use lambda_kit::trace::TraceId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub struct Scope {
     pub influencer_id: InfluencerId,
     /// Which start of it.
     pub attempt: i32,
+    /// The trace in which it was ordered, which the answer goes on with.
+    pub trace: Option<TraceId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -27,6 +30,8 @@ struct Claims {
     aud: String,
     sub: InfluencerId,
     attempt: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceId>,
     exp: i64,
 }
 
@@ -46,6 +51,7 @@ pub fn issue(
         aud: AUDIENCE.to_owned(),
         sub: scope.influencer_id,
         attempt: scope.attempt,
+        trace: scope.trace,
         exp: (now + lifetime).as_second(),
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.expose_secret().as_bytes()))
@@ -64,7 +70,7 @@ pub fn verify(secret: &SecretString, token: &str) -> jsonwebtoken::errors::Resul
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
     let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
     let claims = decode::<Claims>(token, &key, &validation)?.claims;
-    Ok(Scope { influencer_id: claims.sub, attempt: claims.attempt })
+    Ok(Scope { influencer_id: claims.sub, attempt: claims.attempt, trace: claims.trace })
 }
 
 #[cfg(test)]
@@ -72,7 +78,8 @@ mod tests {
     use super::*;
 
     fn scope() -> Scope {
-        Scope { influencer_id: InfluencerId("7baa4aa5-cce0-4881-adfe-6243406fcadf".parse().unwrap()), attempt: 3 }
+        let influencer_id = InfluencerId("7baa4aa5-cce0-4881-adfe-6243406fcadf".parse().unwrap());
+        Scope { influencer_id, attempt: 3, trace: "1-5759e988-bd862e3fe1be46a994272793".parse().ok() }
     }
 
     #[test]

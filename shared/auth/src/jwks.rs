@@ -64,7 +64,8 @@ impl Jwks {
             }
             for_unknown_at = Some(Instant::now());
         }
-        let response = self.http.get(self.url.clone()).send().await?.error_for_status()?;
+        let asked = http_client::send(http_client::Upstream::Keys, self.http.get(self.url.clone()));
+        let response = asked.await?.error_for_status()?;
         let set: JwkSet = response.json().await?;
         let key = set.find(kid).and_then(usable);
         *fetched = Some(Fetched { set, at: Instant::now(), for_unknown_at });

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use lambda_kit::metrics;
 use reqwest::{
     Client, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -17,6 +18,8 @@ use reqwest::{
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use url::{Host, Origin, Url};
+
+use crate::{Upstream, send};
 
 /// Redirects followed before giving up.
 const MAX_REDIRECTS: usize = 3;
@@ -100,10 +103,18 @@ impl Guarded {
     /// # Errors
     /// A [`FetchError`]; what the sink then holds is to be thrown away.
     pub async fn fetch(&self, url: &str, sink: &mut (impl AsyncWrite + Unpin)) -> Result<u64, FetchError> {
+        let fetched = self.bring(url, sink).await;
+        if let Err(FetchError::NotAllowed(_)) = fetched {
+            metrics::count("UrlsRefused", 1);
+        }
+        fetched
+    }
+
+    async fn bring(&self, url: &str, sink: &mut (impl AsyncWrite + Unpin)) -> Result<u64, FetchError> {
         let url = Url::parse(url).map_err(|_| FetchError::NotAllowed("not a URL"))?;
         self.policy.check(&url).map_err(FetchError::NotAllowed)?;
 
-        let response = self.client.get(url).send().await.map_err(classify)?;
+        let response = send(Upstream::Pictures, self.client.get(url)).await.map_err(classify)?;
         let status = response.status();
         match status.as_u16() {
             200 => {}

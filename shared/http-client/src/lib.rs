@@ -5,9 +5,10 @@
 
 pub mod guarded;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::{Client, ClientBuilder, redirect, retry};
+use lambda_kit::metrics;
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, redirect, retry};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// How long a TCP and TLS handshake may take.
@@ -36,6 +37,60 @@ pub fn client_with_one_retry(host: &str, timeout: Duration) -> anyhow::Result<Cl
             }
         });
     Ok(builder()?.timeout(timeout).retry(once_more).build()?)
+}
+
+/// The systems that we ask, by the names that their metrics have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// The data API.
+    Supabase,
+    /// The issuers' published keys: Supabase Auth's, or Clerk's.
+    Keys,
+    /// n8n.
+    N8n,
+    /// Stripe.
+    Stripe,
+    /// Replicate.
+    Replicate,
+    /// fal.
+    Fal,
+    /// Where vendors keep pictures: strangers' URLs.
+    Pictures,
+}
+
+impl Upstream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Supabase => "supabase",
+            Self::Keys => "keys",
+            Self::N8n => "n8n",
+            Self::Stripe => "stripe",
+            Self::Replicate => "replicate",
+            Self::Fal => "fal",
+            Self::Pictures => "pictures",
+        }
+    }
+}
+
+/// Sends a request to `upstream` and counts how that went: the time until the answer begins, whether there was none or one that
+/// means trouble there (`UpstreamFailures`: 5xx, 429), or one that means trouble with our key or account (`UpstreamRefusals`:
+/// 401, 402, 403).
+///
+/// # Errors
+/// As `request.send()`.
+pub async fn send(upstream: Upstream, request: RequestBuilder) -> reqwest::Result<Response> {
+    let (started, of) = (Instant::now(), ("Upstream", upstream.name()));
+    let answer = request.send().await;
+    metrics::took("UpstreamLatency", of, started.elapsed());
+    match answer.as_ref().map(Response::status) {
+        Err(_) | Ok(StatusCode::TOO_MANY_REQUESTS) => metrics::count_of("UpstreamFailures", of, 1),
+        Ok(status) if status.is_server_error() => metrics::count_of("UpstreamFailures", of, 1),
+        Ok(StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN) => {
+            metrics::count_of("UpstreamRefusals", of, 1);
+        }
+        Ok(_) => {}
+    }
+    answer
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where the timeout comes from")]

@@ -1,5 +1,6 @@
 //! fal's queue: <https://fal.ai/docs/api-reference/inference-api>. Polled only; its webhooks are not used.
 
+use http_client::Upstream;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -63,7 +64,7 @@ impl Fal {
             .header("x-fal-request-timeout", START_WITHIN)
             .header("x-fal-object-lifecycle-preference", KEEP)
             .json(&input(order));
-        let Submitted { request_id } = ask(request).await?.read()?;
+        let Submitted { request_id } = ask(Upstream::Fal, request).await?.read()?;
         Ok(path_of(order.model, &request_id))
     }
 
@@ -79,7 +80,7 @@ impl Fal {
             #[serde(default)]
             message: String,
         }
-        let answer = ask(self.at(Method::GET, id, Some("status")).query(&[("logs", "1")])).await?;
+        let answer = ask(Upstream::Fal, self.at(Method::GET, id, Some("status")).query(&[("logs", "1")])).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(Standing::Unknown);
         }
@@ -90,7 +91,7 @@ impl Fal {
                 let lines: Vec<_> = logs.unwrap_or_default().into_iter().map(|line| line.message).collect();
                 Ok(Standing::Running { progress: progress(&lines.join("\n")) })
             }
-            "COMPLETED" => result(ask(self.at(Method::GET, id, None)).await?),
+            "COMPLETED" => result(ask(Upstream::Fal, self.at(Method::GET, id, None)).await?),
             _ => Err(ModelError::Garbled(anyhow::anyhow!("a status that we do not know"))),
         }
     }
@@ -116,7 +117,8 @@ impl Fal {
             let url = below(&self.platform, ["v1", "models", "requests", "by-endpoint"]);
             let query = [("endpoint_id", endpoint(order)), ("start", &start), ("expand", "payloads"), ("limit", "100")];
             let request = self.request(Method::GET, url).query(&query);
-            let page: Page = ask(request.query(&cursor.map(|cursor| ("cursor", cursor)).as_slice())).await?.read()?;
+            let page: Page =
+                ask(Upstream::Fal, request.query(&cursor.map(|cursor| ("cursor", cursor)).as_slice())).await?.read()?;
             if let Some(item) = page.items.iter().find(|item| order.is_like(&item.json_input)) {
                 return Ok(Some(path_of(order.model, &item.request_id)));
             }
@@ -129,7 +131,7 @@ impl Fal {
     }
 
     pub(crate) async fn cancel(&self, id: &str) -> Result<(), ModelError> {
-        let answer = ask(self.at(Method::PUT, id, Some("cancel"))).await?;
+        let answer = ask(Upstream::Fal, self.at(Method::PUT, id, Some("cancel"))).await?;
         // 400: it has ended already.
         let over = matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST);
         if over || answer.status.is_success() { Ok(()) } else { Err(answer.into_error()) }

@@ -1,6 +1,8 @@
 //! Replicate: <https://replicate.com/docs/reference/http>.
 
+use http_client::Upstream;
 use jiff::{SignedDuration, Timestamp};
+use lambda_kit::trace;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -72,7 +74,7 @@ impl Replicate {
             }
         };
         if let Some(url) = order.webhook {
-            body["webhook"] = json!(webhook::for_job(url, order.job_id));
+            body["webhook"] = json!(webhook::for_job(url, order.job_id, trace::id()));
             body["webhook_events_filter"] = json!(["completed"]);
         }
         let request = self
@@ -80,12 +82,12 @@ impl Replicate {
             .header("idempotency-key", order.job_id.to_string())
             .header("cancel-after", CANCEL_AFTER)
             .json(&body);
-        let prediction: Prediction = ask(request).await?.read()?;
+        let prediction: Prediction = ask(Upstream::Replicate, request).await?.read()?;
         Ok(prediction.id)
     }
 
     pub(crate) async fn standing(&self, id: &str) -> Result<Standing, ModelError> {
-        let answer = ask(self.request(Method::GET, &["predictions", id], "")).await?;
+        let answer = ask(Upstream::Replicate, self.request(Method::GET, &["predictions", id], "")).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(Standing::Unknown);
         }
@@ -118,7 +120,8 @@ impl Replicate {
         let start = since - CLOCKS_DIFFER;
         let mut query = format!("created_after={start}");
         for _ in 0..MOST_PAGES {
-            let page: Page = ask(self.request(Method::GET, &["predictions"], &query)).await?.read()?;
+            let page: Page =
+                ask(Upstream::Replicate, self.request(Method::GET, &["predictions"], &query)).await?.read()?;
             // The newest first.
             for prediction in page.results {
                 if prediction.created_at.is_some_and(|created_at| created_at < start) {
@@ -138,7 +141,7 @@ impl Replicate {
     }
 
     pub(crate) async fn cancel(&self, id: &str) -> Result<(), ModelError> {
-        let answer = ask(self.request(Method::POST, &["predictions", id, "cancel"], "")).await?;
+        let answer = ask(Upstream::Replicate, self.request(Method::POST, &["predictions", id, "cancel"], "")).await?;
         let gone = answer.status == StatusCode::NOT_FOUND;
         if gone || answer.status.is_success() { Ok(()) } else { Err(answer.into_error()) }
     }

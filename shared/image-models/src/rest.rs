@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_client::Upstream;
 use jiff::{SignedDuration, Timestamp};
 use lambda_kit::json_cause;
 use reqwest::{Client, RequestBuilder, StatusCode, header};
@@ -87,13 +88,13 @@ pub(crate) struct Answer {
     body: Vec<u8>,
 }
 
-pub(crate) async fn ask(request: RequestBuilder) -> Result<Answer, ModelError> {
+pub(crate) async fn ask(provider: Upstream, request: RequestBuilder) -> Result<Answer, ModelError> {
     let unavailable = |error: reqwest::Error| ModelError::Unavailable {
         retry_after: None,
         not_taken: error.is_connect(),
         source: error.without_url().into(),
     };
-    let response = request.send().await.map_err(unavailable)?;
+    let response = http_client::send(provider, request).await.map_err(unavailable)?;
     let (status, headers) = (response.status(), response.headers().clone());
     Ok(Answer { status, headers, body: response.bytes().await.map_err(unavailable)?.into() })
 }

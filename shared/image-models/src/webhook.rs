@@ -1,10 +1,12 @@
 //! Replicate's webhooks, signed as Standard Webhooks are (<https://replicate.com/docs/topics/webhooks/verify-webhook>,
 //! <https://www.standardwebhooks.com>): `v1,<base64>` of HMAC-SHA256 over `<id>.<timestamp>.<raw body>`.
 
+use std::str::FromStr;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::id::JobId;
 use jiff::Timestamp;
-use lambda_kit::json_cause;
+use lambda_kit::{json_cause, trace::TraceId};
 use reqwest::header::HeaderMap;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,6 +18,8 @@ const TOLERANCE: u64 = 300;
 
 /// The parameter of the URL that says for which job.
 const JOB: &str = "job";
+/// The one that says in which trace the prediction was ordered.
+const TRACE: &str = "trace";
 
 /// What webhooks are signed with.
 #[derive(Clone, Debug)]
@@ -60,6 +64,8 @@ pub struct Notice {
     pub job_id: JobId,
     /// The prediction.
     pub prediction_id: String,
+    /// The trace in which it was ordered.
+    pub trace: Option<TraceId>,
 }
 
 /// Reads a genuine webhook: its job from the query of our URL, its prediction from its body. `None` when it is for no job of
@@ -76,20 +82,25 @@ pub fn read(query: Option<&str>, body: &[u8]) -> anyhow::Result<Option<Notice>> 
     let Prediction { id, webhook } = serde_json::from_slice(body).map_err(|error| json_cause(&error))?;
     let signed_job = webhook.map(|url| job_of(url.query()));
     let job = job_of(query).filter(|job| signed_job.is_none_or(|signed| signed == Some(*job)));
-    Ok(job.map(|job_id| Notice { job_id, prediction_id: id }))
+    Ok(job.map(|job_id| Notice { job_id, prediction_id: id, trace: parameter(query, TRACE) }))
 }
 
-/// `url` with the job in its query.
-pub(crate) fn for_job(url: &Url, job_id: JobId) -> Url {
+/// `url` with the job, and the trace that we are in, in its query.
+pub(crate) fn for_job(url: &Url, job_id: JobId, trace: Option<TraceId>) -> Url {
     let mut url = url.clone();
-    url.query_pairs_mut().append_pair(JOB, &job_id.to_string());
+    url.query_pairs_mut().append_pair(JOB, &job_id.to_string()).extend_pairs(trace.map(|id| (TRACE, id.to_string())));
     url
 }
 
 /// The job in a query.
 pub(crate) fn job_of(query: Option<&str>) -> Option<JobId> {
+    parameter(query, JOB).map(JobId)
+}
+
+/// The first parameter of that name; `None` when it is not what it should be.
+fn parameter<T: FromStr>(query: Option<&str>, named: &str) -> Option<T> {
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.find_map(|(name, value)| (name == JOB).then(|| value.parse().ok().map(JobId))).flatten()
+    pairs.find_map(|(name, value)| (name == named).then(|| value.parse().ok())).flatten()
 }
 
 #[cfg(test)]
@@ -193,17 +204,29 @@ mod tests {
     fn a_notice_names_job_and_prediction() {
         let job_id = JobId(Uuid::from_u128(7));
         let url: Url = "https://abc.lambda-url.us-east-1.on.aws/?a=b".parse().unwrap();
-        let ours = for_job(&url, job_id);
+        let ours = for_job(&url, job_id, None);
         assert_eq!(ours.as_str(), format!("{url}&job={job_id}"));
         let body = |webhook: &str| format!(r#"{{"id":"p1","status":"succeeded","webhook":{webhook}}}"#);
-        let notice = Notice { job_id, prediction_id: "p1".to_owned() };
+        let notice = Notice { job_id, prediction_id: "p1".to_owned(), trace: None };
         let read = |body: &str| read(ours.query(), body.as_bytes()).unwrap();
 
         assert_eq!(read(r#"{"id":"p1"}"#), Some(notice.clone()));
         assert_eq!(read(&body("null")), Some(notice.clone()));
         assert_eq!(read(&body(&format!("\"{ours}\""))), Some(notice));
-        for other in [for_job(&url, JobId(Uuid::from_u128(8))), url.clone()] {
+        for other in [for_job(&url, JobId(Uuid::from_u128(8)), None), url.clone()] {
             assert_eq!(read(&body(&format!("\"{other}\""))), None, "the query is not signed: {other}");
+        }
+    }
+
+    #[test]
+    fn a_notice_knows_the_trace_in_which_it_was_ordered() {
+        let (job_id, trace) = (JobId(Uuid::from_u128(7)), "1-5759e988-bd862e3fe1be46a994272793");
+        let url: Url = "https://abc.lambda-url.us-east-1.on.aws/".parse().unwrap();
+        let ours = for_job(&url, job_id, trace.parse().ok());
+        let trace_of = |query: &str| read(Some(query), br#"{"id":"p1"}"#).unwrap().unwrap().trace;
+        assert_eq!(trace_of(ours.query().unwrap()), Some(trace.parse().unwrap()));
+        for other in ["", "&trace=", "&trace=mine", "&trace=1-5759e988-bd862e3fe1be46a99427279g"] {
+            assert_eq!(trace_of(&format!("job={job_id}{other}")), None, "{other}");
         }
     }
 

@@ -3,7 +3,7 @@
 use domain::generation::Status;
 use job_queue::{GenerateImage, Queue};
 use lambda_http::{Body, Response, http::StatusCode};
-use lambda_kit::{ApiError, FieldError, json};
+use lambda_kit::{ApiError, FieldError, json, metrics};
 use serde_json::json;
 use supabase_client::CreateJobOutcome;
 
@@ -17,7 +17,10 @@ use crate::no_such_job;
 /// 429 `rate_limited`.
 pub async fn answer(queue: &Queue, outcome: CreateJobOutcome) -> Result<Response<Body>, ApiError> {
     let (status, job, remaining_credits) = match outcome {
-        CreateJobOutcome::Created { job, remaining_credits } => (StatusCode::ACCEPTED, job, remaining_credits),
+        CreateJobOutcome::Created { job, remaining_credits } => {
+            metrics::count("GenerationJobsQueued", 1);
+            (StatusCode::ACCEPTED, job, remaining_credits)
+        }
         CreateJobOutcome::Repeated { job, remaining_credits } => (StatusCode::OK, job, remaining_credits),
         CreateJobOutcome::InsufficientCredits { balance, cost } => return Err(insufficient_credits(balance, cost)),
         CreateJobOutcome::RateLimited { retry_after } => return Err(rate_limited(retry_after)),

@@ -1,8 +1,14 @@
 //! The messages that functions send each other, and the sender.
 
+use std::time::Instant;
+
 use anyhow::Context;
-use aws_sdk_sqs::Client;
+use aws_sdk_sqs::{
+    Client,
+    types::{MessageSystemAttributeNameForSends as Name, MessageSystemAttributeValue as Value},
+};
 use domain::id::{InfluencerId, JobId, UserId};
+use lambda_kit::{metrics, trace};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -47,15 +53,25 @@ impl Queue {
         Self { client: OnceCell::new(), url }
     }
 
-    /// Sends one message.
+    /// Sends one message, which carries the trace that we are in.
     ///
     /// # Errors
     /// When SQS did not say that it has the message; sending it again is safe, as every reader bears a message twice.
     pub async fn send(&self, message: &impl Serialize) -> anyhow::Result<()> {
         let body = serde_json::to_string(message).context("failed to write the message")?;
         let client = self.client.get_or_init(|| async { Client::new(&aws_setup::sdk_config().await) }).await;
-        let request = client.send_message().queue_url(self.url.as_str()).message_body(body);
-        request.send().await.context("failed to send the message")?;
+        let mut request = client.send_message().queue_url(self.url.as_str()).message_body(body);
+        if let Some(header) = trace::header() {
+            let value = Value::builder().data_type("String").string_value(header).build();
+            request = request.message_system_attributes(Name::AwsTraceHeader, value.context("no trace header")?);
+        }
+        let started = Instant::now();
+        let sent = request.send().await;
+        metrics::took("UpstreamLatency", ("Upstream", "sqs"), started.elapsed());
+        if sent.is_err() {
+            metrics::count_of("UpstreamFailures", ("Upstream", "sqs"), 1);
+        }
+        sent.context("failed to send the message")?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use lambda_runtime::LambdaEvent;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::{ApiError, json_cause};
+use crate::{ApiError, json_cause, metrics, trace};
 
 /// A JSON response that nobody caches.
 ///
@@ -68,22 +68,28 @@ where
     let service = service_fn(move |request: Request| {
         let deps = Arc::clone(&deps);
         async move {
-            let started = Instant::now();
-            let request_id = request.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
-            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-            let result = handle(deps, request).await;
+            let context = request.lambda_context_ref();
+            let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
+            let trace = context.and_then(|context| context.xray_trace_id.clone());
+            let call = async {
+                let started = Instant::now();
+                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                let result = handle(deps, request).await;
 
-            let (status, code, causes) = match &result {
-                Ok(response) => (response.status(), "", String::new()),
-                Err(error) => (error.status(), error.code(), error.causes()),
+                let (status, code, causes) = match &result {
+                    Ok(response) => (response.status(), "", String::new()),
+                    Err(error) => (error.status(), error.code(), error.causes()),
+                };
+                let (status, duration_ms) = (status.as_u16(), started.elapsed().as_millis() as u64);
+                if status >= 500 {
+                    tracing::error!(%method, path, status, code, causes, duration_ms, "request failed");
+                } else {
+                    tracing::info!(%method, path, status, code, causes, duration_ms, "request served");
+                }
+                result.unwrap_or_else(|error| error.into_response(&request_id))
             };
-            let (status, duration_ms) = (status.as_u16(), started.elapsed().as_millis() as u64);
-            if status >= 500 {
-                tracing::error!(%method, path, status, code, causes, duration_ms, "request failed");
-            } else {
-                tracing::info!(%method, path, status, code, causes, duration_ms, "request served");
-            }
-            Ok::<_, Error>(result.unwrap_or_else(|error| error.into_response(&request_id)))
+            // In a box, or the types of what is within what get too deep for the compiler.
+            Ok::<_, Error>(metrics::written(trace::within(trace.as_deref(), Box::pin(call))).await)
         }
     });
     Adapter::from(service).map_request(with_valid_query)

@@ -1,13 +1,16 @@
-//! How every function runs: settings, logging, errors that become responses, HTTP, queue and clock handlers, room on the disk.
+//! How every function runs: settings, logging, metrics, traces, errors that become responses, HTTP, queue and clock handlers, room
+//! on the disk.
 //!
 //! It knows Lambda and HTTP, and nothing of what Sweetheart is about.
 
 mod error;
 mod http;
+pub mod metrics;
 mod queue;
 mod schedule;
 mod settings;
 mod spool;
+pub mod trace;
 
 pub use error::{ApiError, FieldError, json_cause};
 pub use http::{http_service, json, serve_http};

@@ -7,10 +7,13 @@ use futures_util::{StreamExt, stream};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::DeserializeOwned;
 
-use crate::json_cause;
+use crate::{json_cause, metrics, trace};
 
 /// Records of a batch that are worked on at the same time.
 const CONCURRENCY: usize = 4;
+
+/// The attribute of a message that names its sender's trace.
+const TRACE_HEADER: &str = "AWSTraceHeader";
 
 /// One message of the queue.
 #[derive(Debug)]
@@ -35,12 +38,16 @@ where
     let deps = Arc::new(deps);
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<SqsEvent>| {
         let deps = Arc::clone(&deps);
-        async move { Ok::<_, Error>(run_batch(deps, event.payload, handle).await) }
+        async move {
+            // In a box, as in serve_http.
+            let batch = Box::pin(run_batch(deps, event.payload, handle));
+            Ok::<_, Error>(metrics::written(trace::within(event.context.xray_trace_id.as_deref(), batch)).await)
+        }
     }))
     .await
 }
 
-/// Runs one batch: every record is parsed by itself, so that a malformed one fails alone.
+/// Runs one batch: every record is parsed by itself, so that a malformed one fails alone, and belongs to its sender's trace.
 pub async fn run_batch<D, T, F>(deps: Arc<D>, event: SqsEvent, handle: fn(Arc<D>, Message<T>) -> F) -> SqsBatchResponse
 where
     T: DeserializeOwned,
@@ -50,23 +57,27 @@ where
         .map(|record| {
             let deps = Arc::clone(&deps);
             async move {
-                let started = Instant::now();
-                let id = record.message_id.clone().unwrap_or_default();
-                let result = match parse(&record) {
-                    Ok(message) => handle(deps, message).await,
-                    Err(error) => Err(error),
+                let work = async {
+                    let started = Instant::now();
+                    let id = record.message_id.clone().unwrap_or_default();
+                    let result = match parse(&record) {
+                        Ok(message) => handle(deps, message).await,
+                        Err(error) => Err(error),
+                    };
+                    let duration_ms = started.elapsed().as_millis() as u64;
+                    match result {
+                        Ok(()) => {
+                            tracing::info!(message_id = id, duration_ms, "message done");
+                            None
+                        }
+                        Err(error) => {
+                            let causes = format!("{error:#}");
+                            tracing::error!(message_id = id, duration_ms, causes, "message failed");
+                            Some(id)
+                        }
+                    }
                 };
-                let duration_ms = started.elapsed().as_millis() as u64;
-                match result {
-                    Ok(()) => {
-                        tracing::info!(message_id = id, duration_ms, "message done");
-                        None
-                    }
-                    Err(error) => {
-                        tracing::error!(message_id = id, duration_ms, causes = format!("{error:#}"), "message failed");
-                        Some(id)
-                    }
-                }
+                trace::within(record.attributes.get(TRACE_HEADER).map(String::as_str), Box::pin(work)).await
             }
         })
         .buffer_unordered(CONCURRENCY)

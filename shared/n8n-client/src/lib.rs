@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auth::signature;
 use domain::id::{InfluencerId, UserId};
+use http_client::Upstream;
 use jiff::Timestamp;
 use reqwest::{Client, StatusCode, header};
 use secrecy::SecretString;
@@ -71,17 +72,16 @@ impl N8n {
     /// When n8n did not say that it took the work; it may have done so all the same.
     pub async fn start_set_up(&self, idempotency_key: &str, request: &SetUpRequest<'_>) -> Result<(), N8nError> {
         let body = serde_json::json!(request).to_string();
-        let response = self
+        let order = self
             .http
             .post(self.webhook_url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header("idempotency-key", idempotency_key)
             .header(signature::HEADER, signature::sign(&self.secret, Timestamp::now(), body.as_bytes()))
-            .body(body)
-            .send()
-            .await
-            // The webhook's path is as good as a password: it stays out of the log.
-            .map_err(|error| N8nError::Unreachable(error.without_url()))?;
+            .body(body);
+        // The webhook's path is as good as a password: it stays out of the log.
+        let unreachable = |error: reqwest::Error| N8nError::Unreachable(error.without_url());
+        let response = http_client::send(Upstream::N8n, order).await.map_err(unreachable)?;
         if response.status().is_success() { Ok(()) } else { Err(N8nError::Refused(response.status())) }
     }
 }

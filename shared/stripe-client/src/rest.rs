@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_client::Upstream;
 use lambda_kit::json_cause;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header};
 use ring::digest::{SHA256, digest};
@@ -172,7 +173,7 @@ pub(crate) struct Page {
 
 async fn ask(request: RequestBuilder) -> Result<Answer, StripeError> {
     let unavailable = |error: reqwest::Error| StripeError::Unavailable(error.without_url().into());
-    let response = request.send().await.map_err(unavailable)?;
+    let response = http_client::send(Upstream::Stripe, request).await.map_err(unavailable)?;
     let replayed = response.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
     let status = response.status();
     Ok(Answer { status, replayed, body: response.bytes().await.map_err(unavailable)?.into() })

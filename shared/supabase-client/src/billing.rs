@@ -157,6 +157,23 @@ pub enum Applied {
     Mismatched,
 }
 
+impl Applied {
+    /// As the database and the metrics call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Duplicate => "duplicate",
+            Self::Stored => "stored",
+            Self::Stale => "stale",
+            Self::Ignored => "ignored",
+            Self::Noted => "noted",
+            Self::Unmatched => "unmatched",
+            Self::Mismatched => "mismatched",
+        }
+    }
+}
+
 impl Service {
     /// Stores an event and draws the ticket for fetching what it is about. `again`: also one that took effect before.
     ///

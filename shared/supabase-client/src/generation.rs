@@ -103,6 +103,9 @@ pub enum CancelOutcome {
     Cancelled {
         /// What there is to spend now.
         remaining_credits: i32,
+        /// By this call; a database that does not say so was not migrated yet.
+        #[serde(default)]
+        now: bool,
     },
     /// Somebody works on it already.
     Started,

@@ -13,6 +13,7 @@ mod generation;
 mod identities;
 mod images;
 mod influencers;
+mod invariants;
 mod operator;
 mod rest;
 
@@ -29,6 +30,7 @@ pub use generation::{
 pub use identities::EnterOutcome;
 pub use images::{GridImage, HideOutcome, LikeOutcome, PublishOutcome, ReportOutcome, ReportedImage};
 pub use influencers::{CallbackOutcome, FailOutcome, Influencer, LockOutcome, RequestOutcome, Service, SetUp};
+pub use invariants::{Broken, Invariant, LastHour};
 pub use operator::{
     Audit, Preview, Priced, StoredEvent, StoredPurchase, StoredReversal, SubscribedTwice, Unbalanced, UnknownCustomer,
 };

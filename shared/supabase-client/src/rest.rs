@@ -1,5 +1,6 @@
 //! What every request to PostgREST has in common.
 
+use http_client::Upstream;
 use lambda_kit::json_cause;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -49,7 +50,7 @@ pub(crate) async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result
     }
     let unavailable = |error: reqwest::Error| SupabaseError::Unavailable(error.without_url().into());
 
-    let response = request.send().await.map_err(unavailable)?;
+    let response = http_client::send(Upstream::Supabase, request).await.map_err(unavailable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unavailable)?;
     if status.is_success() {
