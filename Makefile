@@ -1,5 +1,5 @@
 # `make` lists what there is.
-.PHONY: help dev test test-rust test-browser test-n8n check bench event build web deploy clean
+.PHONY: help dev test test-rust test-browser faults test-n8n check bench event build web deploy clean
 .DEFAULT_GOAL := help
 
 ARCH  ?= arm64
@@ -29,6 +29,10 @@ test-rust: $(tools) $(venv) ## the Rust tests; T=name runs those whose name cont
 test-browser: $(tools) $(venv) ## the pages in a headless browser; screenshots in target/screenshots
 	cargo build --workspace --bins
 	node local/stack/main.mjs run --database=embedded -- node --test --test-reporter=spec tests/browser/*.test.mjs
+
+faults: $(tools) $(venv) ## every flow under every fault of every part; ONLY=Stripe: some of them; WRITE=1: docs/RELIABILITY.md
+	cargo build --workspace --bins
+	node local/stack/main.mjs run --sweep=0 -- cargo test --workspace --lib -- --ignored --nocapture --test-threads=1 faults::
 
 test-n8n: $(tools) $(venv) ## the workflow in the real n8n (installs 1.2 GB once)
 	cargo build --workspace --bins
