@@ -1,5 +1,5 @@
 # `make` lists what there is.
-.PHONY: help dev test test-rust test-api test-browser test-n8n check bench cost fuzz advisories event build web deploy clean
+.PHONY: help dev test test-rust test-api test-browser test-n8n check bench faults cost fuzz advisories event build web deploy clean
 .DEFAULT_GOAL := help
 
 ARCH  ?= arm64
@@ -38,6 +38,10 @@ test-api: $(tools) $(venv) $(schemathesis)/.done ## docs/openapi.yaml against th
 test-browser: $(tools) $(venv) ## the pages in a headless browser; screenshots in target/screenshots
 	cargo build --workspace --bins
 	node local/stack/main.mjs run --database=embedded -- node --test --test-reporter=spec tests/browser/*.test.mjs
+
+faults: $(tools) $(venv) ## every flow under every fault of every part; ONLY=Stripe: some of them; WRITE=1: docs/RELIABILITY.md
+	cargo build --workspace --bins
+	node local/stack/main.mjs run --sweep=0 -- cargo test --workspace --lib -- --ignored --nocapture --test-threads=1 faults::
 
 test-n8n: $(tools) $(venv) ## the workflow in the real n8n (installs 1.2 GB once)
 	cargo build --workspace --bins

@@ -16,6 +16,7 @@ mod credits;
 mod dashboard;
 mod doubles;
 mod events;
+mod faults;
 mod fetch;
 mod generation;
 mod generation_faults;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-use crate::{MediaStore, Stored, is_precondition_failed};
+use crate::{MediaStore, Stored, is_precondition_failed, is_stored};
 
 /// Metadata under which a clean copy says what it was made of.
 const SOURCE: &str = "source";
@@ -99,7 +99,7 @@ impl MediaStore {
         let request = self.client().await.put_object().bucket(&self.bucket).key(key).body(body);
         let request = request.content_type("image/webp").metadata(SOURCE, serde_json::to_string(source)?);
         match request.if_none_match("*").send().await {
-            Ok(_) => Ok(Stored::New),
+            Ok(answer) => is_stored(&answer).map(|()| Stored::New),
             Err(error) if is_precondition_failed(&error) => Ok(Stored::AlreadyThere),
             Err(error) => Err(anyhow::Error::new(error).context("failed to store a picture")),
         }
@@ -112,8 +112,8 @@ impl MediaStore {
     pub async fn put(&self, key: &str, path: &Path, content_type: &str) -> anyhow::Result<()> {
         let body = ByteStream::from_path(path).await.context("failed to read a picture")?;
         let request = self.client().await.put_object().bucket(&self.bucket).key(key).body(body);
-        request.content_type(content_type).send().await.context("failed to store a picture")?;
-        Ok(())
+        let answer = request.content_type(content_type).send().await.context("failed to store a picture")?;
+        is_stored(&answer)
     }
 
     /// Removes an object; one that is not there is removed already.

@@ -16,6 +16,7 @@ use aws_sdk_s3::{
     Client,
     config::SharedCredentialsProvider,
     error::{ProvideErrorMetadata, SdkError},
+    operation::put_object::PutObjectOutput,
     presigning::PresigningConfig,
     primitives::ByteStream,
 };
@@ -116,7 +117,7 @@ impl MediaStore {
                 None => request.if_none_match("*"),
             };
             match request.send().await {
-                Ok(_) => Ok(true),
+                Ok(answer) => is_stored(&answer).map(|()| true),
                 Err(error) if is_precondition_failed(&error) => Ok(false),
                 Err(error) => Err(anyhow::Error::new(error).context("failed to store the image")),
             }
@@ -152,6 +153,12 @@ impl MediaStore {
         let request = request.context("failed to sign a link")?;
         Ok(Link { url: request.uri().to_owned(), expires_at: Some(from + LINK_LIFETIME) })
     }
+}
+
+/// S3 names the version of what it has stored; a success that does not is somebody else's answer.
+fn is_stored(answer: &PutObjectOutput) -> anyhow::Result<()> {
+    anyhow::ensure!(answer.e_tag().is_some(), "whoever answered for the bucket did not store anything");
+    Ok(())
 }
 
 /// S3 answers 412 when the condition does not hold. (409, when another conditional write of the key is under way, is an error
