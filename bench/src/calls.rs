@@ -10,6 +10,7 @@ use crate::{
     median, milliseconds, program, quantile,
     report::Report,
     root,
+    upstream::Pace,
 };
 
 /// What the systems take that a function asks, in the calls that are timed.
@@ -28,7 +29,7 @@ const MOST_GROWTH: f64 = 1.0;
 
 /// The memory after each look, in MB.
 async fn memory(case: &Case) -> anyhow::Result<[f64; 3]> {
-    let stage = case.stage(Duration::ZERO).await?;
+    let stage = case.stage(Pace::Quick).await?;
     let mut function = Function::start(&program(case.function)?, &stage.environment).await?;
     let (mut called, mut found) = (0, [0.0; 3]);
     for (look, found) in LOOKS.into_iter().zip(&mut found) {
@@ -53,7 +54,7 @@ struct Times {
 }
 
 async fn times(case: &Case) -> anyhow::Result<Times> {
-    let stage = case.stage(DELAY).await?;
+    let stage = case.stage(Pace::Delayed(DELAY)).await?;
     let mut function = Function::start(&program(case.function)?, &stage.environment).await?;
     let mut hello = Function::start(&program("hello")?, &Environment::new()).await?;
     let nothing: Bytes = std::fs::read(root().join("events/get-dashboard/seen.json"))?.into();

@@ -1,6 +1,6 @@
 //! What each function is called with, and what the systems answer that it asks: the way on which all goes well.
 
-use std::{collections::BTreeMap, io::Cursor, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::Cursor, path::Path};
 
 use anyhow::{Context, ensure};
 use hyper::body::Bytes;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     function::{Call, Environment},
     keys::{Issuer, callback_token, stripe_signature, webhook_signature},
-    upstream::{Answer, Route, Upstream},
+    upstream::{Answer, Pace, Route, Upstream},
 };
 
 /// The callback token's, the webhooks' and Supabase's: made up.
@@ -83,18 +83,18 @@ impl Case {
     }
 
     /// The systems around the function, its settings and its event.
-    pub async fn stage(&self, delay: Duration) -> anyhow::Result<Stage> {
-        self.stage_with((self.answers)(), delay).await
+    pub async fn stage(&self, pace: Pace) -> anyhow::Result<Stage> {
+        self.stage_with((self.answers)(), pace).await
     }
 
     /// The same, where some answers are others.
-    pub async fn stage_with(&self, mut routes: Vec<Route>, delay: Duration) -> anyhow::Result<Stage> {
+    pub async fn stage_with(&self, mut routes: Vec<Route>, pace: Pace) -> anyhow::Result<Stage> {
         let issuer = Issuer::new()?;
         let routes = |origin: &Url| {
             routes.extend(everybodys_answers(&issuer, origin)?);
             Ok(routes)
         };
-        let upstream = Upstream::start(routes, delay).await?;
+        let upstream = Upstream::start(routes, pace).await?;
         let environment = environment(&upstream.origin);
         let event = self.read_event(&issuer, &upstream.origin)?;
         Ok(Stage { upstream, environment, event })

@@ -12,6 +12,7 @@ use crate::{
     function::Function,
     program,
     report::Report,
+    upstream::Pace,
 };
 
 const MESSAGES: usize = 10_000;
@@ -23,7 +24,7 @@ const DELAY: Duration = Duration::from_millis(5);
 pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     eprintln!("draining");
     let case = CASES.iter().find(|case| case.function == "fetch-image").context("no fetch-image")?;
-    let stage = case.stage(DELAY).await?;
+    let stage = case.stage(Pace::Delayed(DELAY)).await?;
     let batch = batch(&stage.event)?;
     let batches = MESSAGES / BATCH;
 

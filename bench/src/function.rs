@@ -67,7 +67,7 @@ impl Function {
     /// Starts the program and waits until it asks for its first event.
     pub async fn start(program: &Path, environment: &Environment) -> anyhow::Result<Self> {
         let name = program.file_name().and_then(|name| name.to_str()).context("a program without a name")?.to_owned();
-        let (hears, mut heard) = unbounded_channel();
+        let (hears, heard) = unbounded_channel();
         let (events, queue) = unbounded_channel();
         let queue = Arc::new(Mutex::new(queue));
         let (listener, runtime) = listener::bind().await?;
@@ -140,7 +140,7 @@ async fn answer(request: Asked, hears: UnboundedSender<Heard>, queue: Arc<Mutex<
             .header("lambda-runtime-deadline-ms", "9999999999999")
             .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:000000000000:function:bench")
             .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
-            .body(Full::new(event));
+            .body(Full::new(event).boxed());
         hear(Heard::Handed(Instant::now()));
         return answer.unwrap_or_default();
     }
@@ -149,7 +149,7 @@ async fn answer(request: Asked, hears: UnboundedSender<Heard>, queue: Arc<Mutex<
         true => Heard::Answered(Instant::now(), body),
         false => Heard::Failed(String::from_utf8_lossy(&body).into_owned()),
     });
-    let mut answer = Response::new(Full::new(Bytes::from_static(b"{\"status\":\"OK\"}")));
+    let mut answer = Response::new(Full::new(Bytes::from_static(b"{\"status\":\"OK\"}")).boxed());
     *answer.status_mut() = hyper::StatusCode::ACCEPTED;
     answer
 }

@@ -29,7 +29,7 @@ use report::Report;
 /// When something cannot be measured, or a figure misses its bound.
 pub async fn run(arguments: &[String]) -> anyhow::Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["copy", from, to] => copying::copy(from, to).await,
+        ["copy", way, from, to] => copying::copy(way, from, to).await,
         _ => compare(arguments).await,
     }
 }

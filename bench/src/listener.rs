@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::Future};
 
-use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
@@ -17,7 +17,7 @@ use url::Url;
 pub type Asked = Request<Incoming>;
 
 /// What is answered.
-pub type Told = Response<Full<Bytes>>;
+pub type Told = Response<BoxBody<Bytes, Infallible>>;
 
 /// A free port, and the URL that leads there.
 pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {

@@ -10,6 +10,7 @@ use crate::{
     function::{Environment, Function},
     median, milliseconds, program,
     report::Report,
+    upstream::Pace,
 };
 
 const ROUNDS: usize = 21;
@@ -33,7 +34,7 @@ pub async fn measure(functions: &[String], report: &mut Report) -> anyhow::Resul
     for name in functions {
         let case = CASES.iter().find(|case| case.function == name);
         let case = case.with_context(|| format!("bench/src/cases.rs does not know {name}"))?;
-        stages.push((name, program(name)?, case, case.stage(Duration::ZERO).await?, Times::default()));
+        stages.push((name, program(name)?, case, case.stage(Pace::Quick).await?, Times::default()));
     }
     let hello = program("hello")?;
     for round in 0..ROUNDS {

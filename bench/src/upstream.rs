@@ -10,9 +10,14 @@ use std::{
 };
 
 use anyhow::ensure;
-use http_body_util::{BodyExt, Full};
-use hyper::{Response, body::Bytes};
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::{
+    Response,
+    body::{Bytes, Frame},
+};
 use serde_json::Value;
+use tokio::time::sleep;
 use url::Url;
 
 use crate::{
@@ -47,6 +52,30 @@ impl Answer {
 /// answers each comes in its turn, again and again.
 pub type Route = (String, Vec<Answer>);
 
+/// How quick the server is.
+#[derive(Clone, Copy)]
+pub enum Pace {
+    /// As quick as it can be.
+    Quick,
+    /// Each answer begins so late.
+    Delayed(Duration),
+    /// So many bytes a second come, and as many go.
+    Slow(f64),
+}
+
+/// What is sent at once where it is slow.
+const PIECE: usize = 64 << 10;
+
+impl Pace {
+    /// Waits until so many bytes may have moved.
+    async fn keep(self, begun: Instant, bytes: usize) {
+        if let Self::Slow(rate) = self {
+            let due = Duration::from_secs_f64(bytes as f64 / rate);
+            sleep(due.saturating_sub(begun.elapsed())).await;
+        }
+    }
+}
+
 /// The server.
 pub struct Upstream {
     /// Where it is.
@@ -63,10 +92,7 @@ struct Noted {
 
 impl Upstream {
     /// Starts it, with the routes that are made for where it is.
-    pub async fn start(
-        routes: impl FnOnce(&Url) -> anyhow::Result<Vec<Route>>,
-        delay: Duration,
-    ) -> anyhow::Result<Self> {
+    pub async fn start(routes: impl FnOnce(&Url) -> anyhow::Result<Vec<Route>>, pace: Pace) -> anyhow::Result<Self> {
         let (listener, origin) = listener::bind().await?;
         let routes: Arc<[_]> =
             routes(&origin)?.into_iter().map(|(route, answers)| (route, answers, AtomicUsize::new(0))).collect();
@@ -77,9 +103,9 @@ impl Upstream {
             async move {
                 let begun = Instant::now();
                 let asked = format!("{} {}", request.method(), request.uri().path());
-                read_all(request).await;
-                if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
+                read_all(request, pace).await;
+                if let Pace::Delayed(delay) = pace {
+                    sleep(delay).await;
                 }
                 let found = routes.iter().find(|(route, ..)| is_for(route, &asked));
                 let answer = found
@@ -90,7 +116,7 @@ impl Upstream {
                     Answer { status: 404, ..Answer::bytes("") }
                 });
                 notes.busy.push((begun, Instant::now()));
-                told(answer)
+                told(answer, pace)
             }
         });
         Ok(Self { origin, noted })
@@ -121,9 +147,12 @@ fn together(began: Instant, busy: &[(Instant, Instant)]) -> Duration {
     sum
 }
 
-async fn read_all(request: Asked) {
-    let mut body = request.into_body();
-    while let Some(Ok(_)) = body.frame().await {}
+async fn read_all(request: Asked, pace: Pace) {
+    let (begun, mut read, mut body) = (Instant::now(), 0, request.into_body());
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        pace.keep(begun, read).await;
+    }
 }
 
 fn is_for(route: &str, asked: &str) -> bool {
@@ -133,10 +162,25 @@ fn is_for(route: &str, asked: &str) -> bool {
     }
 }
 
-fn told(answer: Answer) -> Told {
+fn told(answer: Answer, pace: Pace) -> Told {
     let (name, value) = answer.header;
-    let response = Response::builder().status(answer.status).header("content-type", "application/json");
-    response.header(name, value).body(Full::new(answer.body)).unwrap_or_default()
+    let response =
+        Response::builder().status(answer.status).header("content-type", "application/json").header(name, value);
+    let response = match pace {
+        Pace::Slow(_) => {
+            let response = response.header("content-length", answer.body.len());
+            let begun = Instant::now();
+            let pieces = stream::unfold((0, answer.body), move |(mut sent, mut rest)| async move {
+                let piece = rest.split_to(rest.len().min(PIECE));
+                sent += piece.len();
+                pace.keep(begun, sent).await;
+                (!piece.is_empty()).then_some((Ok(Frame::data(piece)), (sent, rest)))
+            });
+            response.body(BodyExt::boxed(StreamBody::new(pieces)))
+        }
+        _ => response.body(Full::new(answer.body).boxed()),
+    };
+    response.unwrap_or_default()
 }
 
 #[cfg(test)]
