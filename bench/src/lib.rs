@@ -59,7 +59,7 @@ async fn compare(names: &[String]) -> anyhow::Result<()> {
 /// The names of all functions.
 fn functions() -> anyhow::Result<Vec<String>> {
     let folder = root().join("functions");
-    let names = folder.read_dir()?.map(|entry| Ok(entry?.file_name().into_string().ok().context("a strange name")?));
+    let names = folder.read_dir()?.map(|entry| entry?.file_name().into_string().ok().context("a strange name"));
     let mut names = names.collect::<anyhow::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
