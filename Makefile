@@ -57,7 +57,9 @@ check: $(tools) $(venv) $(checkov)/.done $(deny) ## formatting, lints, docs, pac
 	$(checkov)/bin/checkov --config-file local/checkov.yaml
 	$(bin)/openapi-spec-validator docs/openapi.yaml
 
-bench: $(tools) ## what the largest pictures cost, and what a page of the grid touches (docs/BENCHMARKS.md)
+bench: $(tools) ## what the functions take, the largest pictures, and a page of the grid (docs/BENCHMARKS.md)
+	cargo build --release --bins --workspace --exclude bench --exclude operate
+	cargo run --release -p bench
 	cargo run --release -p imaging --example peak
 	node local/bench/grid.mjs
 

@@ -564,7 +564,7 @@ impl Doctor<'_> {
     }
 
     async fn aws(&mut self) {
-        let config = aws_setup::sdk_config().await;
+        let config = aws_setup::sdk_config_of_a_shell().await;
         let sqs = aws_sdk_sqs::Client::new(&config);
         for (queue, setting) in QUEUES {
             let result = self.queue(&sqs, queue, setting).await;

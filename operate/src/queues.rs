@@ -33,7 +33,7 @@ pub(crate) async fn redrive(
     dry_run: bool,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> anyhow::Result<End> {
-    let sqs = Client::new(&aws_setup::sdk_config().await);
+    let sqs = Client::new(&aws_setup::sdk_config_of_a_shell().await);
     let mut well = true;
     for (name, setting) in QUEUES.into_iter().filter(|(name, _)| queue.is_none_or(|queue| queue == *name)) {
         let letters = DeadLetters::of(&sqs, settings.text(setting)?).await.with_context(|| format!("queue {name}"))?;
