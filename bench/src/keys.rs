@@ -60,7 +60,7 @@ impl Issuer {
 
 /// A callback token of ours.
 pub fn callback_token(secret: &str, influencer_id: Uuid) -> anyhow::Result<String> {
-    let scope = auth::callback_token::Scope { influencer_id: InfluencerId(influencer_id), attempt: 1 };
+    let scope = auth::callback_token::Scope { influencer_id: InfluencerId(influencer_id), attempt: 1, trace: None };
     Ok(auth::callback_token::issue(&secret.into(), scope, Timestamp::now(), LIFETIME)?)
 }
 

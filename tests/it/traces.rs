@@ -16,24 +16,21 @@ use crate::{
 #[derive(Debug)]
 struct Line {
     function: String,
-    /// What it says, after the spans that it was said in.
     text: String,
-    /// The last one of its spans', which is the one that counts.
     trace: Option<String>,
 }
 
 /// Those that hold `word`, of all functions.
 fn lines(word: &str) -> Vec<Line> {
     let log = std::fs::read_to_string(setting("STACK_LOG")).unwrap();
-    let lines = log.lines().filter(|line| line.contains(word) && line.contains("Lambda runtime invoke{"));
-    lines
-        .map(|line| {
-            let (function, said) = line.split_once('│').unwrap();
-            let (spans, text) = said.split_once("}: ").unwrap();
-            let trace = spans.rsplit_once("trace_id=").map(|(_, trace)| trace.to_owned());
-            Line { function: function.trim().to_owned(), text: text.to_owned(), trace }
-        })
-        .collect()
+    let lines = log.lines().filter(|line| line.contains(word)).filter_map(|line| {
+        let (function, said) = line.split_once('│')?;
+        let said: Value = serde_json::from_str(said.trim()).ok()?;
+        let text = said["fields"]["message"].as_str()?.to_owned();
+        let trace = said["span"]["trace_id"].as_str().map(str::to_owned);
+        Some(Line { function: function.trim().to_owned(), text, trace })
+    });
+    lines.collect()
 }
 
 /// In which trace `function` said so about `word`, as soon as it has.
@@ -48,9 +45,11 @@ async fn trace_of(function: &str, says: &str, word: &str) -> String {
 async fn are_said_in(trace: &str, expected: &[(&str, &str)]) {
     let mut missing = BTreeSet::new();
     let all = async || {
-        let said = lines(&format!("trace_id={trace}}}"));
+        let said = lines(trace);
         let lacks = |(function, says): &&(&str, &str)| {
-            !said.iter().any(|line| line.function == *function && line.text.starts_with(says))
+            !said.iter().any(|line| {
+                line.function == *function && line.text.starts_with(says) && line.trace.as_deref() == Some(trace)
+            })
         };
         expected.iter().filter(lacks).copied().collect::<BTreeSet<_>>()
     };
@@ -89,7 +88,7 @@ async fn a_request_its_callback_and_the_fetch_of_its_image_are_one_trace() {
         ("fetch-image", "message done"),
     ];
     are_said_in(&trace, &expected).await;
-    for line in lines(&format!("influencer.id={id}")) {
+    for line in lines(&format!("\"influencer.id\":\"{id}\"")) {
         assert_eq!(line.trace.as_ref(), Some(&trace), "{line:?}");
     }
 }
@@ -114,7 +113,7 @@ async fn a_job_its_prediction_and_the_webhook_are_one_trace() {
         ("process-generation-job", "picture stored"),
     ];
     are_said_in(&trace, &expected).await;
-    for line in lines(&format!("job.id={id}")) {
+    for line in lines(&format!("\"job.id\":\"{id}\"")) {
         assert_eq!(line.trace.as_ref(), Some(&trace), "{line:?}");
     }
 }

@@ -276,7 +276,7 @@ fn credentials(callers: Callers, header: &str, body: &[u8]) -> Option<String> {
             Some(format!("Bearer {token}"))
         }
         (N8n, "authorization") => {
-            let scope = callback_token::Scope { influencer_id: INFLUENCER, attempt: 1 };
+            let scope = callback_token::Scope { influencer_id: INFLUENCER, attempt: 1, trace: None };
             let token = callback_token::issue(&CALLBACK_TOKEN_SECRET.into(), scope, now, SignedDuration::from_mins(1));
             Some(format!("Bearer {}", token.expect("a token")))
         }

@@ -18,24 +18,40 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::body::SdkBody;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use reqwest::{Body, Client, Request};
 
 /// The longest that a request may take with its answer's last byte; most end by the [`timeouts`] before.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// The configuration for an AWS client of a function. Reads the environment (`AWS_REGION`, the credentials that Lambda sets, and
-/// `AWS_ENDPOINT_URL` on one machine), and neither files nor metadata services; opens no connection.
+/// The configuration for an AWS client of a function. Reads the environment (`AWS_REGION`, the credentials that Lambda sets, and on
+/// one machine `AWS_ENDPOINT_URL` or a service's own, such as `AWS_ENDPOINT_URL_S3`), and neither files nor metadata services;
+/// opens no connection.
 pub async fn sdk_config() -> SdkConfig {
-    #[expect(clippy::disallowed_methods, reason = "the SDK's own settings, read as it reads them")]
-    let setting = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(setting("AWS_REGION").map(Region::new))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .service_config(OfOneService)
         .http_client(OurStack::new())
         .timeout_config(timeouts());
     config.set_endpoint_url(setting("AWS_ENDPOINT_URL"));
     config.build()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the SDK's own settings, read as it reads them")]
+fn setting(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Settings that the environment has for one service alone.
+#[derive(Debug)]
+struct OfOneService;
+
+impl LoadServiceConfig for OfOneService {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        setting(&format!("{}_{}", key.env(), key.service_id().to_uppercase().replace(' ', "_")))
+    }
 }
 
 /// The same for a person's shell: region and credentials from wherever the AWS tools look for them.

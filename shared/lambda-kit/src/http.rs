@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Instant};
 use lambda_http::{
     Adapter, Body, Error, Request, RequestExt, Response, Service,
     http::{StatusCode, header},
-    request::LambdaRequest,
+    request::{LambdaRequest, RequestContext},
     service_fn,
     tower::ServiceExt,
 };
@@ -42,6 +42,18 @@ fn with_valid_query(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<Lambda
     event
 }
 
+/// The path as the template has it, such as `/images/{id}/like`; a function URL's is `$default`. What stands in the place of an id may be
+/// anything that somebody typed, and is not logged.
+fn route(request: &Request) -> String {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => {
+            let key = context.route_key.as_deref().unwrap_or_default();
+            key.split_once(' ').map_or(key, |(_, path)| path).to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
 /// Runs `handle` for every request until Lambda stops the process.
 ///
 /// # Errors
@@ -73,7 +85,7 @@ where
             let trace = context.and_then(|context| context.xray_trace_id.clone());
             let call = async {
                 let started = Instant::now();
-                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                let (method, route) = (request.method().clone(), route(&request));
                 let result = handle(deps, request).await;
 
                 let (status, code, causes) = match &result {
@@ -82,9 +94,9 @@ where
                 };
                 let (status, duration_ms) = (status.as_u16(), started.elapsed().as_millis() as u64);
                 if status >= 500 {
-                    tracing::error!(%method, path, status, code, causes, duration_ms, "request failed");
+                    tracing::error!(%method, route, status, code, causes, duration_ms, "request failed");
                 } else {
-                    tracing::info!(%method, path, status, code, causes, duration_ms, "request served");
+                    tracing::info!(%method, route, status, code, causes, duration_ms, "request served");
                 }
                 result.unwrap_or_else(|error| error.into_response(&request_id))
             };
