@@ -191,6 +191,7 @@ fn every_function_is_released_watched_and_on_the_dashboard() {
     let all = resources(&template);
     let lines = |id: &str| &all.iter().find(|(other, _)| other == id).unwrap_or_else(|| panic!("no {id}")).1;
     let dashboard = lines("Dashboard");
+    let alarms = read("infra/alarms.md");
     for function in folders("functions") {
         let (id, block) = resource(&template, &function).unwrap();
         assert!(block.contains("AutoPublishCodeSha256: !Ref Release"), "{function}: new settings make no new version");
@@ -199,6 +200,13 @@ fn every_function_is_released_watched_and_on_the_dashboard() {
             lines(&format!("{id}NewVersionAlarm")).contains(&format!("Value: !GetAtt {id}.Version.Version")),
             "{id}NewVersionAlarm does not watch the new version of {function}"
         );
+        for (alarm, name) in [("Errors", "errors"), ("Duration", "duration")] {
+            assert!(
+                lines(&format!("{id}{alarm}Alarm")).contains(&format!("!Ref {id}")),
+                "{id}{alarm}Alarm watches another"
+            );
+            assert!(alarms.contains(&format!("`{function}-{name}`")), "infra/alarms.md lacks `{function}-{name}`");
+        }
         assert!(
             lines(&format!("{id}SecretsInLogs")).contains(&format!("LogGroupName: !Ref {id}Logs")),
             "{id}SecretsInLogs does not read the log of {function}"

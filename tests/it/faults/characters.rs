@@ -82,7 +82,7 @@ async fn reported(trial: Trial) -> Outcome {
     let function = trial.function("n8n-callback", &[("IMAGE_QUEUE_URL", &line.url)]).await;
     let body = json!({ "influencer_id": id, "base_prompt": "p", "seed": 1, "image_url": trial.house.pictures.origin });
     let token = json!({ "authorization": format!("Bearer {}", callback_token(id, 1)) });
-    let event = event("POST", "/", None, token, Some(body));
+    let event = event("POST", "/lambda-url/n8n-callback/", None, token, Some(body));
     let (_, outcome) = trial.ask(&function, &event, &[200, 202]).await;
     let images = [("LOCAL_IMAGE_ORIGIN", trial.house.pictures.origin.as_str())];
     let fetch = trial.house.function("fetch-image", &images).await;

@@ -24,6 +24,7 @@ pub const FLOWS: &[Flow] = &[
     ("Export all that is hers", &["export-account"], &[Database, Bucket], |trial| Box::pin(exported(trial))),
     ("Leave", &["delete-account"], &[Database, Queue], |trial| Box::pin(left(trial))),
     ("Erase who left", &["erase-account"], &[Database, Stripe, Bucket], |trial| Box::pin(erased(trial))),
+    ("Check the invariants", &["check-invariants"], &[Database], |trial| Box::pin(checked(trial))),
 ];
 
 async fn looked_at(trial: Trial) -> Outcome {
@@ -145,4 +146,9 @@ async fn erased(trial: Trial) -> Outcome {
     assert_eq!(open["data"], json!([]), "{}", trial.case);
     trial.is_whole(&[&line], &[user.id]).await;
     outcome
+}
+
+async fn checked(trial: Trial) -> Outcome {
+    let function = trial.function("check-invariants", &[]).await;
+    trial.tick(&function, &json!({}), async {}).await
 }
