@@ -283,7 +283,7 @@ fn is_documented(route: &str, status: u16, code: &str) -> bool {
         let rest = rest.split_once(&format!("    {}:\n", method.to_lowercase()))?.1;
         ["get", "put", "post", "delete"]
             .iter()
-            .fold(Some(rest), |rest, next| rest?.split(&format!("\n    {next}:\n")).next())
+            .try_fold(rest, |rest, next| rest.split(&format!("\n    {next}:\n")).next())
     });
     let Some(operation) = operation else { return false };
     operation.contains(&format!("\"{status}\":")) && OPENAPI.contains(&format!("`{code}`"))
