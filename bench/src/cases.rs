@@ -39,8 +39,9 @@ pub struct Case {
 }
 
 /// All of them, at least one of each function; of several the first stands for the function.
-pub const CASES: [Case; 30] = [
+pub const CASES: [Case; 31] = [
     case("cancel-generation-job", "cancelled"),
+    case("check-invariants", "tick"),
     case("clean-up", "uploads"),
     case("create-checkout-session", "plan"),
     case("create-generation-job", "accepted"),
@@ -243,6 +244,9 @@ fn everybodys_answers(issuer: &Issuer, origin: &Url) -> anyhow::Result<Vec<Route
         "id": OTHER, "user_id": USER, "name": "Clara", "bio": "A 29 year old architect from Lisbon.", "vibe": "calm, curious",
         "state": "requested", "attempt": 1, "requested_at": BEFORE, "deadline_at": MUCH_LATER,
     });
+    let last_hour = json!({
+        "bought": 0, "given": 4, "spent": 1, "refunded": 0, "clawed_back": 0, "adjusted": 0, "timed_out": 0,
+    });
     let summary = json!({ "id": OTHER, "user_id": USER, "status": "queued", "cost_credits": 1 });
     let asked = json!({ "outcome": "created", "job": summary, "remaining_credits": 3 });
     let job = json!({
@@ -326,6 +330,8 @@ fn everybodys_answers(issuer: &Issuer, origin: &Url) -> anyhow::Result<Vec<Route
         rpc("request_influencer", json!({ "outcome": "started", "influencer": her })),
         rpc("retry_generation_job", asked),
         rpc("settle_upload", json!({ "outcome": "verified" })),
+        rpc("broken_invariants", json!([])),
+        rpc("last_hour", last_hour),
         rpc("sweep_account_deletions", json!([])),
         rpc("sweep_generation_jobs", json!({ "due": [OTHER], "failed": 0 })),
         // Stripe, Replicate, n8n, SQS.
