@@ -385,8 +385,7 @@ async fn the_form_is_signed_as_awss_own_library_signs_it() {
     let user = User::new().await;
     let event = event("create-upload/announced.json", &[("access_token", user.token.clone())]);
     let event = serde_json::from_str(&event).unwrap();
-    let cloud =
-        [("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), ("AWS_REGION", "eu-central-1"), ("MEDIA_BUCKET", "media")];
+    let cloud = [("AWS_ENDPOINT_URL", ""), ("AWS_REGION", "eu-central-1"), ("MEDIA_BUCKET", "media")];
     let session = [
         ("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
