@@ -170,17 +170,18 @@ const alarmMetrics = sum(alarms.map(metricsIn));
 const newVersionMetrics = sum(alarms.filter(([id]) => id.endsWith('NewVersionAlarm')).map(metricsIn));
 const queues = [...resources.values()].filter((block) => block.includes('Type: SQS\n')).length;
 
-const bench = new Map(
-  await readFile(BENCH, 'utf8').then(
-    (text) => JSON.parse(text).map((one) => [one.name, one]),
-    () => [],
-  ),
-);
+const bench = await readFile(BENCH, 'utf8').then((text) => JSON.parse(text), () => ({}));
+
+// Of a function that is called in several ways, the longest.
+function ownMs(name) {
+  const measured = Object.entries(bench).filter(([way]) => way.split(',')[0] === name).map(([, figures]) => figures.own_p50_ms ?? 0);
+  return Math.max(...measured) > 0 ? Math.max(...measured) : OWN_MS;
+}
 
 function msOf(name) {
   const { upstream } = CALLS[name];
   const waiting = sum(Object.entries(upstream).map(([whom, times]) => times * ROUND_TRIP_MS[whom]));
-  const busy = (bench.get(name)?.own_p50_ms ?? OWN_MS) + (OWN_PICTURE_MS[name] ?? 0);
+  const busy = ownMs(name) + (OWN_PICTURE_MS[name] ?? 0);
   return waiting + busy * Math.max(1, ONE_PROCESSOR_MB / memoryOf(name)) + COLD.share * COLD.ms;
 }
 
@@ -485,7 +486,7 @@ const sections = {
     ['What', 'How much'],
     [
       ...Object.entries(ROUND_TRIP_MS).map(([whom, ms]) => [`a round trip to ${whom === 'picture' ? "the provider's pictures" : whom}`, `${ms} ms`]),
-      ['our own share of a call, on a whole processor', bench.size > 0 ? 'measured by `make bench`' : `${OWN_MS} ms: what \`make bench\` allows`],
+      ['our own share of a call, on a whole processor', Object.keys(bench).length > 0 ? 'measured by `make bench`' : `${OWN_MS} ms: what \`make bench\` allows`],
       ...Object.entries(OWN_PICTURE_MS).map(([name, ms]) => [`and for the pictures of ${name}`, `${ms} ms`]),
       ['a cold start', `${COLD.ms} ms, ${100 * COLD.share} % of the calls`],
       ['the busiest second of a month', `${PEAK} times the average one`],
